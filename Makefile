@@ -1,0 +1,41 @@
+# Two commands for newcomers: `make drill` shows the main job on the sandbox, `make test` runs every check.
+PYTHON ?= python3
+BIN := .venv/bin
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+
+.PHONY: help install drill up test lint types contracts clean
+.DEFAULT_GOAL := help
+
+help:            ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+install: .venv/installed  ## A virtual environment with exactly the versions of requirements.txt
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+drill: install   ## Production serves a bad release; roll it back on the sandbox, in the foreground
+	@$(BIN)/python -m deployments.drill
+
+up: install      ## Sandbox, Prefect server with UI, and worker, until Ctrl-C
+	@$(BIN)/python -m deployments.up
+
+test: install lint types contracts  ## Lint, types, import contracts and every test
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/pyright
+
+contracts: install
+	$(BIN)/lint-imports
+
+clean:           ## Remove the virtual environment and local state
+	rm -rf .venv .state
