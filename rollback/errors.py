@@ -1,0 +1,108 @@
+"""Our error tree: each leaf names the event and tells the operator what to do next.
+
+`Transient` may pass by itself and may be tried again; `Permanent` will not. `Refused` is the promise that nothing was touched.
+"""
+
+
+class RollbackError(Exception):
+    """Any error whose text is written for the operator; `remedy` says what to do next."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class Transient(RollbackError):
+    """It may pass by itself; the client has already tried again as often as is wise."""
+
+
+class Permanent(RollbackError):
+    """Trying again as it is will not help."""
+
+
+class Refused(Permanent):
+    """The procedure does not start: nothing was touched."""
+
+
+class SettingsInvalid(Refused):
+    """`fundrbolt.toml` or an environment variable cannot be used; names the field."""
+
+
+class UnknownEnvironment(Refused):
+    """The platform file has no such environment."""
+
+
+class UnknownRelease(Refused):
+    """The release manifest has no such release."""
+
+
+class NoSlots(Refused):
+    """The environment's app has no slot to swap with."""
+
+
+class TargetUnknown(Refused):
+    """No build is known to have served production before; says what is known."""
+
+
+class TargetUnfit(Refused):
+    """The slot's build must not be put into production; says why."""
+
+
+class SlotUnhealthy(Refused):
+    """The slot that would be swapped in does not answer as it must."""
+
+
+class OperationInProgress(Refused):
+    """Azure is busy with the app; a change now would collide."""
+
+
+class PermissionMissing(Refused):
+    """The credential lacks an Azure action; names it."""
+
+
+class CredentialRejected(Refused):
+    """Entra ID or Azure Resource Manager does not accept the credential."""
+
+
+class ResourceMissing(Refused):
+    """A resource that the platform file names does not exist."""
+
+
+class EnvironmentLocked(Refused):
+    """Another run holds the environment, or left it unfinished."""
+
+
+class RunUnknown(Refused):
+    """There is no such run to resume or abandon."""
+
+
+class PlanIsStale(Permanent):
+    """The world moved since the plan was made, outside of its tolerance."""
+
+
+class LeaseLost(Permanent):
+    """The environment's lease is no longer ours; nothing more may be changed."""
+
+
+class AzureUnreachable(Transient):
+    """No answer from Azure, or only its errors, for as long as the client tries."""
+
+
+class SwapFailed(Permanent):
+    """Azure ended the swap as failed, and nothing was swapped."""
+
+
+class SomebodyElseSwapped(Permanent):
+    """A swap that is not ours changed the slots meanwhile: reported, not fought."""
+
+
+class OutcomeUnknown(Permanent):
+    """What was sent may or may not have happened, and the time to find out has passed."""
+
+
+class NotVerified(Permanent):
+    """What was changed is in place, but what users get could not be shown to be right."""

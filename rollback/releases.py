@@ -1,0 +1,89 @@
+"""Releases and builds: which image digest is which release.
+
+A *release* is a version that we ship; a *build* is what a slot runs. The identity of a build is its image digest: a tag can move.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from rollback.errors import SettingsInvalid, UnknownRelease
+from rollback.models import Model
+
+_IMAGE = re.compile(
+    r"^(?:DOCKER\|)?(?P<repository>[^@|\s]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$",
+    re.IGNORECASE,
+)
+
+
+class Build(Model):
+    """What a slot runs: an image by digest, and the release that it is, where known."""
+
+    image: str
+    """The reference as Azure has it, without `DOCKER|`."""
+    digest: str | None = None
+    """`sha256:` and 64 hex digits; none where neither Azure nor the manifest tells it."""
+    release: str | None = None
+
+    def __str__(self) -> str:
+        short = f"{self.digest[:19]}…" if self.digest else f"{self.image}, digest unknown"
+        return f"{self.release} ({short})" if self.release else short
+
+    @property
+    def name(self) -> str:
+        """The release, or the short digest where no release is known."""
+        return self.release or (self.digest[7:19] if self.digest else self.image)
+
+
+class Release(Model):
+    """What a release is made of, as the manifest says."""
+
+    image_digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class Manifest(Model):
+    """All releases that are known, by name. Empty where the platform has none: then only digests are known."""
+
+    file: Path | None = None
+    releases: dict[str, Release] = {}
+
+    def digest_of(self, release: str) -> str:
+        """The image digest of a release; raises `UnknownRelease` with the names that there are."""
+        if release not in self.releases:
+            if self.file is None:
+                remedy = "Name a file in releases.manifest of the platform file."
+            else:
+                remedy = f"{self.file} knows: {', '.join(sorted(self.releases)) or 'none'}."
+            raise UnknownRelease(f"There is no release '{release}'.", remedy=remedy)
+        return self.releases[release].image_digest
+
+    def build_of(self, linux_fx_version: str) -> Build:
+        """The build behind App Service's `linuxFxVersion`, for instance `DOCKER|ghcr.io/o/app@sha256:…`."""
+        found = _IMAGE.match(linux_fx_version)
+        if not found:
+            return Build(image=linux_fx_version)
+        image = re.sub(r"^DOCKER\|", "", linux_fx_version, flags=re.IGNORECASE)
+        digest, tag = found["digest"], found["tag"]
+        if digest is None and tag in self.releases:
+            digest = self.releases[tag].image_digest
+        release = next((name for name, each in self.releases.items() if each.image_digest == digest), None)
+        return Build(image=image, digest=digest, release=release)
+
+
+def load_manifest(file: Path | None) -> Manifest:
+    """The release manifest; raises `SettingsInvalid` naming the release and field that are wrong."""
+    if file is None:
+        return Manifest()
+    try:
+        return Manifest.model_validate({"file": file, **tomllib.loads(file.read_text(encoding="utf-8"))})
+    except OSError as error:
+        raise SettingsInvalid(
+            f"releases.manifest: {file} cannot be read.", remedy="Check the path in the platform file."
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsInvalid(f"{file} is not valid TOML: {error}.", remedy="Mend the file.") from error
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+        raise SettingsInvalid(f"{file} has wrong fields: {fields}.", remedy="Mend them.") from error

@@ -1,0 +1,198 @@
+"""The platform file `fundrbolt.toml` and the environment variables, as one frozen object.
+
+Nobody else reads the environment. Every error names the field and the remedy.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from rollback.errors import SettingsInvalid, UnknownEnvironment
+from rollback.models import Model
+
+PLATFORM_FILE = "fundrbolt.toml"
+
+
+def _https(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.query:
+        raise ValueError("must be an https address without a query")
+    return url.rstrip("/")
+
+
+def _path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must start with /")
+    return path
+
+
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+
+
+class VersionEvidence(Model):
+    """Where the app tells its release, as further evidence; the build's digest stays the identity."""
+
+    header: str | None = None
+    """A response header of every probe, for instance `X-Fundrbolt-Version`."""
+    path: UrlPath | None = None
+    """A page that tells the release in JSON."""
+    json_field: str | None = None
+    """Dotted path to the release in that JSON, for instance `build.version`."""
+
+    @model_validator(mode="after")
+    def _path_and_field_together(self) -> Self:
+        if (self.path is None) != (self.json_field is None):
+            raise ValueError("path and json_field belong together")
+        return self
+
+
+class Probes(Model):
+    """What is asked of the app before and after, as its users ask."""
+
+    health: tuple[UrlPath, ...] = ("/health",)
+    """Pages that must answer 200."""
+    requests: tuple[UrlPath, ...] = ()
+    """Real requests that only read; one error among them is a failure."""
+    count: int = Field(default=30, ge=1, le=500)
+    """Real requests in one verification. n without an error show, with 95 % confidence, fewer than 3/n failing."""
+    in_a_row: int = Field(default=3, ge=1, le=20)
+    """Rounds without any failure, one after the other."""
+    timeout_seconds: float = Field(default=10, gt=0, le=60)
+    """For one answer."""
+    verify_within_seconds: float = Field(default=25, gt=0, le=600)
+    """For the whole verification: the runbook's 30 s less the readings around it."""
+    version: VersionEvidence = VersionEvidence()
+
+
+class Backend(Model):
+    """An App Service app, and the slot that holds the other build."""
+
+    resource_group: str
+    app: str
+    slot: str | None = None
+    """The slot to swap with production; none where the environment has no slots."""
+    public_url: HttpsUrl | None = None
+    """The host that users see, when it is not the app's own."""
+    probes: Probes = Probes()
+    settle_seconds: float = Field(default=30, ge=0.1, le=600)
+    """After a swap whose answer is open: time without any sign of it before it may be sent again."""
+    swap_timeout_seconds: float = Field(default=900, gt=0, le=3600)
+    """Azure's own swap: five warm-up requests of 90 s a slot, and room."""
+
+
+class Environment(Model):
+    """One environment of the platform; its name is the table's name."""
+
+    backend: Backend
+
+
+class Releases(Model):
+    """Where a release's facts come from."""
+
+    manifest: Path | None = None
+    """A TOML file of releases, relative to the platform file."""
+
+
+class State(Model):
+    """Where runs, leases and records are kept."""
+
+    directory: Path = Path("~/.local/state/rollback")
+
+
+class Azure(Model):
+    """The subscription; the credential comes from the environment, as every Azure SDK finds it."""
+
+    subscription_id: str = ""
+    read_retries: int = Field(default=4, ge=0, le=10)
+    """Tries again of a request that only reads. A request that changes something is never repeated by the SDK."""
+    connect_timeout_seconds: float = Field(default=10, gt=0, le=60)
+    read_timeout_seconds: float = Field(default=20, gt=0, le=60)
+
+
+class Prefect(Model):
+    """The server that shows and starts procedures."""
+
+    work_pool: str = "rollback"
+
+
+class Settings(Model):
+    """Everything that the platform file and the environment say."""
+
+    file: Path
+    platform: str = "Fundrbolt"
+    azure: Azure = Azure()
+    releases: Releases = Releases()
+    state: State = State()
+    prefect: Prefect = Prefect()
+    environments: dict[str, Environment]
+
+    def backend(self, environment: str) -> Backend:
+        """The backend of an environment.
+
+        Raises `UnknownEnvironment` with the names that there are.
+        """
+        if environment not in self.environments:
+            known = ", ".join(sorted(self.environments))
+            raise UnknownEnvironment(f"There is no environment '{environment}'.", remedy=f"{self.file} knows: {known}.")
+        return self.environments[environment].backend
+
+
+def find_platform_file(named: Path | None = None) -> Path:
+    """The platform file: named, or `ROLLBACK_CONFIG`, or in this folder or one above it, there or under `deployments/`."""
+    chosen = named or (Path(os.environ["ROLLBACK_CONFIG"]) if os.environ.get("ROLLBACK_CONFIG") else None)
+    if chosen is not None:
+        if not chosen.is_file():
+            raise SettingsInvalid(f"There is no platform file {chosen}.", remedy="Check --config or ROLLBACK_CONFIG.")
+        return chosen.resolve()
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        for candidate in (folder / PLATFORM_FILE, folder / "deployments" / PLATFORM_FILE):
+            if candidate.is_file():
+                return candidate
+    raise SettingsInvalid(
+        f"There is no {PLATFORM_FILE} here or in a folder above.", remedy="Name one with --config or ROLLBACK_CONFIG."
+    )
+
+
+def load_settings(named: Path | None = None) -> Settings:
+    """The settings of this process.
+
+    Raises `SettingsInvalid` naming file, field and remedy. `AZURE_SUBSCRIPTION_ID` and `ROLLBACK_STATE` win over the file.
+    """
+    file = find_platform_file(named)
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsInvalid(f"{file} cannot be read: {error}.", remedy="Mend the file.") from error
+    try:
+        settings = Settings.model_validate({"file": file, **content})
+    except ValidationError as error:
+        raise SettingsInvalid(f"{file}: {_describe(error)}", remedy="Mend the field.") from error
+    return _with_environment(settings)
+
+
+def _with_environment(settings: Settings) -> Settings:
+    subscription = os.environ.get("AZURE_SUBSCRIPTION_ID", settings.azure.subscription_id)
+    if not subscription:
+        raise SettingsInvalid(
+            "No subscription is set.",
+            remedy=f"Set AZURE_SUBSCRIPTION_ID, or azure.subscription_id in {settings.file}.",
+        )
+    state = Path(os.environ.get("ROLLBACK_STATE") or settings.state.directory).expanduser()
+    manifest = settings.releases.manifest
+    return settings.model_copy(
+        update={
+            "azure": settings.azure.model_copy(update={"subscription_id": subscription}),
+            "state": State(directory=state),
+            "releases": Releases(manifest=settings.file.parent / manifest if manifest else None),
+        }
+    )
+
+
+def _describe(error: ValidationError) -> str:
+    """One line per wrong field, without the values: a value may be a secret in the wrong place."""
+    return " ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}." for each in error.errors())
