@@ -1,6 +1,7 @@
 """Our error tree: each leaf names the event and tells the operator what to do next.
 
-`Transient` may pass by itself and may be tried again; `Permanent` will not. `Refused` is the promise that nothing was touched.
+`Transient` may pass by itself and may be tried again; `Permanent` will not. `Refused` is the promise that nothing was
+touched.
 """
 
 

@@ -1,6 +1,7 @@
 """Releases and builds: which image digest is which release.
 
-A *release* is a version that we ship; a *build* is what a slot runs. The identity of a build is its image digest: a tag can move.
+A *release* is a version that we ship; a *build* is what a slot runs. The identity of a build is its image digest: a tag
+can move.
 """
 
 import re
@@ -47,7 +48,7 @@ class Manifest(Model):
     """All releases that are known, by name. Empty where the platform has none: then only digests are known."""
 
     file: Path | None = None
-    releases: dict[str, Release] = {}
+    releases: dict[str, Release] = Field(default_factory=dict)
 
     def digest_of(self, release: str) -> str:
         """The image digest of a release; raises `UnknownRelease` with the names that there are."""

@@ -110,8 +110,9 @@ class Azure(Model):
     subscription_id: str = ""
     read_retries: int = Field(default=4, ge=0, le=10)
     """Tries again of a request that only reads. A request that changes something is never repeated by the SDK."""
-    connect_timeout_seconds: float = Field(default=10, gt=0, le=60)
-    read_timeout_seconds: float = Field(default=20, gt=0, le=60)
+    connect_timeout_seconds: float = Field(default=10, gt=0, le=20)
+    read_timeout_seconds: float = Field(default=20, gt=0, le=40)
+    """With the one for connecting shorter than the lease, so that no request outlives it."""
 
 
 class Prefect(Model):
@@ -143,7 +144,7 @@ class Settings(Model):
 
 
 def find_platform_file(named: Path | None = None) -> Path:
-    """The platform file: named, or `ROLLBACK_CONFIG`, or in this folder or one above it, there or under `deployments/`."""
+    """The platform file: named, or `ROLLBACK_CONFIG`, or in this folder or one above, also under its `deployments/`."""
     chosen = named or (Path(os.environ["ROLLBACK_CONFIG"]) if os.environ.get("ROLLBACK_CONFIG") else None)
     if chosen is not None:
         if not chosen.is_file():
@@ -161,7 +162,7 @@ def find_platform_file(named: Path | None = None) -> Path:
 def load_settings(named: Path | None = None) -> Settings:
     """The settings of this process.
 
-    Raises `SettingsInvalid` naming file, field and remedy. `AZURE_SUBSCRIPTION_ID` and `ROLLBACK_STATE` win over the file.
+    `AZURE_SUBSCRIPTION_ID` and `ROLLBACK_STATE` win over the file. Raises `SettingsInvalid` naming file and field.
     """
     file = find_platform_file(named)
     try:

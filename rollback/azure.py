@@ -1,0 +1,199 @@
+"""One connection to Azure: credential, timeouts and retries in one place, SDK errors turned into ours.
+
+Requests that only read are tried again by the SDK, which respects `Retry-After`. Requests that change something pass
+`ONE_TRY`: azure-core would otherwise repeat a POST by itself after 500, 503 and 504, and a repeated swap undoes itself.
+"""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from rollback import settings as platform
+from rollback.errors import (
+    AzureUnreachable,
+    CredentialRejected,
+    OperationInProgress,
+    Permanent,
+    PermissionMissing,
+    ResourceMissing,
+    RollbackError,
+)
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+    from azure.core.exceptions import HttpResponseError
+    from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
+    from azure.identity.aio import DefaultAzureCredential
+
+SCOPE = "https://management.azure.com/.default"
+
+ONE_TRY: dict[str, Any] = {"retry_total": 0}
+"""For every request that changes something."""
+
+LONGEST_RETRY_WAIT_SECONDS = 8
+"""Between two tries of a reading request, where Azure names no time itself."""
+
+Client = TypeVar("Client")
+
+
+class RenewableCredential:
+    """The environment's credential, that can forget the tokens it keeps.
+
+    Azure may refuse a token before its time (revoked, clocks apart). The SDK would present the kept one again and fail.
+    """
+
+    def __init__(self, settings: platform.Azure) -> None:
+        self._settings = settings
+        self._inner = self._make()
+
+    def _make(self) -> "DefaultAzureCredential":
+        from azure.identity.aio import DefaultAzureCredential
+
+        return DefaultAzureCredential(
+            retry_total=self._settings.read_retries,
+            connection_timeout=self._settings.connect_timeout_seconds,
+            read_timeout=self._settings.read_timeout_seconds,
+        )
+
+    async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
+        """A token for the scopes, from the cache while it is good."""
+        return await self._inner.get_token(*scopes, **options)
+
+    async def renew(self) -> None:
+        """Forget every token: the next one comes from Entra ID."""
+        await self._inner.close()
+        self._inner = self._make()
+
+    async def close(self) -> None:
+        """Close what the credential holds open."""
+        await self._inner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+
+def _authentication(credential: RenewableCredential) -> "AsyncBearerTokenCredentialPolicy[Any, Any]":
+    """Authenticate as azure-mgmt-core does, and once more with a new token where ARM refuses the one we had.
+
+    A 401 is answered before anything is done, so that sending the same request again is safe, a swap too.
+    """
+    from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
+
+    class RenewingPolicy(AsyncARMChallengeAuthenticationPolicy):
+        async def on_challenge(self, request: Any, response: Any) -> bool:
+            base: Any = super()
+            if await base.on_challenge(request, response):
+                return True
+            await credential.renew()
+            await base.authorize_request(request, SCOPE)
+            return True
+
+    return RenewingPolicy(credential, SCOPE)
+
+
+class AzureConnection:
+    """A credential and a subscription, open for the length of a procedure."""
+
+    def __init__(self, settings: platform.Azure, credential: RenewableCredential) -> None:
+        self.settings = settings
+        self.credential = credential
+
+    @asynccontextmanager
+    async def client(self, kind: type[Client]) -> AsyncGenerator[Client]:
+        """An SDK client of this subscription, closed at the end of the block."""
+        make: Any = kind
+        async with make(
+            self.credential,
+            self.settings.subscription_id,
+            retry_total=self.settings.read_retries,
+            retry_backoff_max=LONGEST_RETRY_WAIT_SECONDS,
+            connection_timeout=self.settings.connect_timeout_seconds,
+            read_timeout=self.settings.read_timeout_seconds,
+            polling_interval=1,
+            authentication_policy=_authentication(self.credential),
+        ) as client:
+            yield client
+
+
+@asynccontextmanager
+async def connect(settings: platform.Azure) -> AsyncGenerator[AzureConnection]:
+    """Connect with the credential that the environment offers: variables, workload or managed identity, Azure CLI."""
+    async with RenewableCredential(settings) as credential:
+        yield AzureConnection(settings, credential)
+
+
+@contextmanager
+def our_errors(what: str) -> Generator[None]:
+    """Turn an SDK's error about `what` (a resource, in words) into one of ours, with the SDK's as its cause."""
+    from azure.core.exceptions import AzureError
+
+    try:
+        yield
+    except AzureError as error:
+        raise ours(what, error) from error
+
+
+def ours(what: str, error: Exception) -> RollbackError:
+    """Our error for an SDK's error about `what`."""
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+
+    if isinstance(error, ClientAuthenticationError):
+        return _credential_rejected(error)
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return _from_status(what, error)
+    return AzureUnreachable(
+        f"No answer from Azure about {what}.",
+        remedy="Check the network, HTTPS_PROXY and https://azure.status.microsoft.",
+    )
+
+
+def _credential_rejected(error: "HttpResponseError") -> CredentialRejected:
+    # The SDK's text lists every credential that was tried, over many lines; the AADSTS code is what people look up.
+    first = next((line.strip() for line in str(error).splitlines() if "AADSTS" in line), "")
+    told = first.split("Trace ID")[0].strip() or "No credential was accepted."
+    return CredentialRejected(
+        f"Entra ID rejects the credential. {told}",
+        remedy="Check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or run 'az login'.",
+    )
+
+
+def azure_error(error: "HttpResponseError") -> tuple[str, str]:
+    """Code and message that Azure gave."""
+    inner = getattr(error, "error", None)
+    code = str(getattr(inner, "code", "") or error.status_code or "")
+    message = str(getattr(inner, "message", "") or error.reason or "")
+    return code, message
+
+
+def _from_status(what: str, error: "HttpResponseError") -> RollbackError:
+    code, message = azure_error(error)
+    match error.status_code:
+        case 401:
+            return CredentialRejected(
+                f"Azure does not accept the token for {what}: {code}.", remedy="Check the credential's tenant."
+            )
+        case 403:
+            return PermissionMissing(
+                f"The credential may not use {what}. {message}", remedy="Assign a role that has the action."
+            )
+        case 404:
+            return ResourceMissing(
+                f"There is no {what}: {message}", remedy="Check names and subscription in the platform file."
+            )
+        case 409:
+            return OperationInProgress(f"{what} is busy: {message}", remedy="Wait for it to end, then try again.")
+        case status if status == 429 or (status or 0) >= 500:
+            return AzureUnreachable(
+                f"Azure answers {status} about {what}: {code}.", remedy="See https://azure.status.microsoft."
+            )
+        case _:
+            return Permanent(f"Azure refuses {what}: {code}: {message}")

@@ -1,0 +1,51 @@
+"""What every plan is: absolute targets and the facts that bind it, under one hash."""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from rollback.models import Model, now
+
+
+class PlannedStep(Model):
+    """One line of a plan: what will be done, on which resource."""
+
+    title: str
+    detail: str
+    changes: bool = True
+    """Whether it changes anything, or only looks."""
+
+
+class Plan(Model):
+    """The base of all plans. Planning only reads; every relative word has become an absolute value."""
+
+    procedure: str
+    environment: str
+    reason: str
+    made_at: datetime = Field(default_factory=now)
+    warnings: tuple[str, ...] = ()
+    """What the operator should know and the procedure does not change."""
+    observations: tuple[str, ...] = ()
+    """Volatile facts, shown and not bound: latencies, counts."""
+
+    def binding(self) -> dict[str, Any]:
+        """Targets and facts that must still hold when the plan is carried out."""
+        return self.model_dump(mode="json", exclude={"made_at", "observations", "reason", "warnings"})
+
+    @property
+    def hash(self) -> str:
+        """SHA-256, in hex, over the binding facts in canonical JSON."""
+        canonical = json.dumps(self.binding(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """What it does, in one line."""
+        raise NotImplementedError
+
+    def steps(self) -> list[PlannedStep]:
+        """What will be done, in order."""
+        raise NotImplementedError
