@@ -1,0 +1,26 @@
+"""The releases of the sample API: their images' digests, and how each of them behaves."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+IMAGE = "ghcr.io/fundrbolt/fundrbolt-api"
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What tells one release from another, as users see it."""
+
+    failure_share: float
+    """Share (0 to 1) of the requests under /api/ that are answered 500. /health never fails."""
+
+
+BEHAVIOURS = {
+    "v1.2.1": Behaviour(failure_share=0.0),
+    "v1.2.2": Behaviour(failure_share=0.0),
+    "v1.2.3": Behaviour(failure_share=0.3),
+}
+
+RELEASES: dict[str, str] = {
+    release: "sha256:" + sha256(f"{IMAGE}:{release}".encode()).hexdigest() for release in BEHAVIOURS
+}
+"""Release to image digest (`sha256:` and 64 hexadecimal digits). There is no real image behind a digest."""
