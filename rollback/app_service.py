@@ -126,6 +126,11 @@ class AppService:
         place = f"app '{self._backend.app}' in resource group '{self._backend.resource_group}'"
         return place if slot == PRODUCTION else f"slot '{slot}' of {place}"
 
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self._backend.app
+
     def require_slot(self) -> str:
         """The name of the slot that swaps with production; raises `NoSlots` where the platform file has none."""
         if self._backend.slot is None:

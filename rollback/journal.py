@@ -85,6 +85,7 @@ class Journal:
         self, event: Event, *, step: str = "", change: str = "", text: str = "", azure_seconds: float | None = None
     ) -> None:
         """Keep one entry. On return it survives a crash of the machine."""
+        step = step or self._running_step()
         entry = Entry(at=now(), event=event, step=step, change=change, text=text, azure_seconds=azure_seconds)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(entry.model_dump_json(exclude_defaults=True) + "\n")
@@ -93,6 +94,10 @@ class Journal:
         self.entries.append(entry)
         for listener in self._listeners:
             listener(entry)
+
+    def _running_step(self) -> str:
+        running = [step for step in self.steps() if step.state == "running"]
+        return running[-1].title if running else ""
 
     def open_changes(self) -> list[str]:
         """Changes that were sent and of which nobody knows yet whether they happened."""

@@ -49,3 +49,19 @@ class Plan(Model):
     def steps(self) -> list[PlannedStep]:
         """What will be done, in order."""
         raise NotImplementedError
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The binding facts, for people."""
+        raise NotImplementedError
+
+    already_there: bool = False
+    """Whether the goal is reached before anything is done."""
+
+    def afterwards(self) -> tuple[str, ...]:
+        """What is left to people when it is done."""
+        return ()
+
+    @property
+    def goal(self) -> str:
+        """What is true when it is done, in one line."""
+        raise NotImplementedError

@@ -53,7 +53,6 @@ class SwapPlan(Plan):
     """Azure's time stamp of the last swap when the plan is made."""
     slot_modified_at: datetime | None
     ramp_up: tuple[RampUpRule, ...]
-    already_there: bool = False
 
     @property
     def title(self) -> str:
@@ -85,6 +84,29 @@ class SwapPlan(Plan):
             for rule in self.ramp_up
         ]
         return [swap, *routing, verify]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The binding facts, for people."""
+        swapped = f"{self.last_swap_at:%Y-%m-%d %H:%M:%S} UTC" if self.last_swap_at else "none that Azure tells"
+        return [
+            ("App", f"{self.app} in {self.resource_group}, slot '{self.slot}'"),
+            ("Production now", str(self.serving)),
+            ("Comes back", str(self.target)),
+            ("Why it may serve", self.evidence),
+            ("Last swap", swapped),
+        ]
+
+    def afterwards(self) -> tuple[str, ...]:
+        """What is left to people when it is done."""
+        return (
+            f"The bad build {self.serving} still runs in slot '{self.slot}': do not swap by hand, it would come back.",
+            "Find the root cause, and deploy a mended release.",
+        )
+
+    @property
+    def goal(self) -> str:
+        """What is true when it is done, in one line."""
+        return f"{self.environment} serves {self.target.name}"
 
 
 class State(Enum):
@@ -135,6 +157,11 @@ class Reading:
         return State.BEFORE if now == as_planned else State.FOREIGN
 
     @property
+    def slot_was_modified(self) -> bool:
+        """Whether somebody changed the slot since the plan; a swap of ours changes it too."""
+        return self.slot.last_modified != self.plan.slot_modified_at
+
+    @property
     def facts(self) -> tuple[object, ...]:
         """What must stay the same for two readings to be equal."""
         return self.production.build.digest, self.slot.build.digest, self.last_swap_at, self.operation
@@ -160,7 +187,8 @@ class Swapped:
 class SlotSwap:
     """Carries out one plan's swap, whatever happens to its requests.
 
-    `check_lease` is called right before each request that changes something and raises when the environment is not ours.
+    `check_lease` is called right before each request that changes something, and raises when the environment is not
+    ours.
     """
 
     def __init__(
@@ -200,7 +228,7 @@ class SlotSwap:
             reading = await self._look()
             if reading.state in {State.SWAPPED, State.MOVING}:
                 return self._confirm(reading)
-            if reading.state is State.FOREIGN:
+            if reading.state is State.FOREIGN or (reading.slot_was_modified and not self._was_sent()):
                 raise self._foreign(reading)
             if self._succeeded:
                 raise self._contradiction(reading)
@@ -330,6 +358,9 @@ class SlotSwap:
             f"'{self._plan.app}' stayed busy for {timeout_seconds:g} s; nothing was swapped.",
             remedy="Find out which operation runs on it, then try again.",
         )
+
+    def _was_sent(self) -> bool:
+        return any(entry.event is Event.SENDING and entry.change == SWAP for entry in self._journal.entries)
 
     def _is_open(self) -> bool:
         return SWAP in self._journal.open_changes()

@@ -1,1 +1,14 @@
-"""."""
+"""A local Azure to rehearse on. The genuine Azure SDKs and the genuine Azure CLI cannot tell, for what is used.
+
+Every module tells one story; every Azure service is a folder that registers its routes, its hosts and its faults:
+
+- `commands` (`python -m sandbox …`), `control` (the same from Python), `server` (what `up` runs).
+- `proxy`, `certificates`: Azure's real host names, and nothing else, through CONNECT and TLS.
+- `entra`, `rbac`, `arm`: who may do what, and the frame around every request to Azure Resource Manager.
+- `web`: Microsoft.Web, sites and slots. `fundrbolt`: what runs in the slots. `front`: the cache before production.
+- `state`, `start`: what is where, and how it stands in the beginning. `pace`: how long things take.
+- `faults`: what can be broken on demand.
+
+What does not belong here: anything of the product (the two are strangers; they agree on Azure's protocols and on the
+platform's names only), answers that please one client, and a silent 200 for something that is not there: that is 501.
+"""

@@ -1,0 +1,76 @@
+"""Production serves the previous build again.
+
+Trigger:
+    Errors or latency rose after a release reached production; the release before it was fine.
+
+Preconditions:
+    The environment has a slot that holds the previous build, running and answering. The previous build can use the
+    database as the bad release left it.
+
+Steps:
+    1. Plan: which build comes back, by image digest, and why it is known to have served. Only reads.
+    2. Probe the slot: its build is warm and answers real requests.
+    3. Swap the slots, once; Azure's own time is shown apart.
+    4. Remove ramp-up rules, which would send users to the bad build.
+    5. Verify from outside: digest, release, health pages, real requests.
+    6. Record which build serves and which one was bad.
+
+Undo:
+    Deploy a mended release. Swapping back by hand brings the bad build back.
+
+Targets:
+    rto_target 30 s beyond Azure's own swap; rpo_target none (no data is touched).
+
+Approver:
+    None: risk low.
+
+Triage notes:
+    `refused` touched nothing and says why. `outcome unknown`: a swap was sent and Azure shows neither effect nor end;
+    look at the app in the portal, then resume the run. `rolled back, not verified`: the build is in place, users may
+    still see errors; look at the evidence. `failed part-way`: the report lists what was done and what was not.
+"""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from rollback.runs import Outcome
+from rollback.slot_swap import SwapPlan
+from tasks import app_service, probes, records, runs
+
+RTO_TARGET_SECONDS = 30
+
+
+@flow(
+    name="roll-back-backend",
+    flow_run_name="roll-back-backend/{environment}",
+    description="Production serves the previous build again: swap the slot that holds it, verify from outside.",
+    persist_result=False,
+    timeout_seconds=5400,
+)
+async def roll_back_backend(
+    environment: Annotated[str, Field(description="An environment of fundrbolt.toml.")] = "production",
+    release: Annotated[
+        str | None,
+        Field(description="The release that must come back, for instance v1.2.2. Empty: the one known to have served."),
+    ] = None,
+    reason: Annotated[str, Field(description="Why, for the record.")] = "",
+    dry_run: Annotated[bool, Field(description="Only plan: nothing is touched.")] = False,
+    resume: Annotated[str | None, Field(description="An unfinished run to go on with, by its name.")] = None,
+) -> Outcome | State[Outcome]:
+    """Bring the previous build back into production."""
+    async with runs.conduct(
+        "roll-back-backend", environment=environment, release=release, reason=reason, dry_run=dry_run, resume=resume
+    ) as run:
+        plan = await app_service.plan_swap_back(release, reason)  # 1. absolute: image digests, Azure's time stamps
+        plan = await probes.probe_slot(plan)  # 2. warm and good before it gets users
+        await run.show(plan, SwapPlan)
+        if not dry_run and not plan.already_there:
+            await app_service.swap_slots(plan)  # 3. a toggle: sent once
+            await app_service.remove_ramp_up_rules(plan)  # 4. now they would lead to the bad build
+        if not dry_run:
+            await probes.verify(plan)  # 5. what users get
+            await records.record_swap(plan)  # 6. for the next rollback
+    return run.result()

@@ -1,0 +1,82 @@
+"""The run that is going on: its settings, journal and lease, and the connections that its steps share.
+
+Tasks find it through `current()`: it never travels as a task's parameter, where Prefect would look into it.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+
+from rollback import azure
+from rollback.app_service import AppService
+from rollback.errors import LeaseLost
+from rollback.journal import Event, Journal
+from rollback.lease import HeldLease
+from rollback.releases import Manifest
+from rollback.runs import RunFolder, RunHeader, Store
+from rollback.settings import Backend, Settings
+
+_current: ContextVar["Run"] = ContextVar("run")
+
+
+def current() -> "Run":
+    """The run of this task's flow."""
+    return _current.get()
+
+
+def enter(run: "Run") -> None:
+    """Make a run the current one of this flow."""
+    _current.set(run)
+
+
+class Run:
+    """One run of one procedure, while it goes on."""
+
+    def __init__(
+        self, settings: Settings, store: Store, folder: RunFolder, journal: Journal, manifest: Manifest
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.folder = folder
+        self.journal = journal
+        self.manifest = manifest
+        self.header: RunHeader = folder.header
+        self.lease: HeldLease | None = None
+        self.evidence: list[str] = []
+        self.azure_seconds: float | None = None
+        """Of the step that is going on: how long Azure itself took."""
+        self.where_things_stand: Callable[[], Awaitable[str]] | None = None
+        """Reads, for a run that is cancelled, what state things are in."""
+        self._stack = AsyncExitStack()
+        self._app: AppService | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """The environment's backend; raises `UnknownEnvironment`."""
+        return self.settings.backend(self.header.environment)
+
+    async def app_service(self) -> AppService:
+        """The environment's app, one connection for the whole run."""
+        if self._app is None:
+            connection = await self._stack.enter_async_context(azure.connect(self.settings.azure))
+            self._app = await self._stack.enter_async_context(AppService(connection, self.backend, self.manifest))
+        return self._app
+
+    def take_azure_seconds(self) -> float | None:
+        """How long Azure itself took in the step that ends."""
+        taken, self.azure_seconds = self.azure_seconds, None
+        return taken
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._stack.aclose()
+
+    def note(self, text: str) -> None:
+        """Tell something about the step that is going on."""
+        self.journal.write(Event.NOTE, text=text)
+
+    def check_lease(self) -> None:
+        """To be called right before each change; raises `LeaseLost` where the environment is not ours."""
+        if self.lease is None:
+            raise LeaseLost(f"'{self.header.environment}' is not leased to this run.", remedy="Nothing was sent.")
+        self.lease.check()

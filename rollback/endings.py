@@ -1,0 +1,64 @@
+"""In which named state a run ended, and what that means in words.
+
+It follows from the journal: what was sent, what was seen to have happened, and what stopped the run.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from rollback.errors import NotVerified, OutcomeUnknown, PlanIsStale, Refused, RollbackError, SomebodyElseSwapped
+from rollback.journal import Journal
+from rollback.outcomes import EndState
+from rollback.plans import Plan
+
+HOLDS_ENVIRONMENT = frozenset({EndState.PART_WAY, EndState.OUTCOME_UNKNOWN})
+"""After these somebody has to resume or abandon the run before another may start."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    state: EndState
+    headline: str
+    next_steps: tuple[str, ...] = ()
+
+
+def end_state_after(error: BaseException, journal: Journal) -> EndState:
+    """The end state of a run that an error stopped."""
+    if isinstance(error, asyncio.CancelledError):
+        return EndState.CANCELLED
+    if isinstance(error, SomebodyElseSwapped):
+        return EndState.PART_WAY if _touched(journal) else EndState.REFUSED
+    if journal.open_changes() or isinstance(error, OutcomeUnknown):
+        return EndState.OUTCOME_UNKNOWN
+    if journal.confirmed_changes():
+        return EndState.NOT_VERIFIED if isinstance(error, NotVerified) else EndState.PART_WAY
+    if isinstance(error, Refused | PlanIsStale) and not _touched(journal):
+        return EndState.REFUSED
+    return EndState.NOTHING_CHANGED
+
+
+def _touched(journal: Journal) -> bool:
+    return bool(journal.open_changes() or journal.confirmed_changes())
+
+
+def ending_after(error: BaseException, journal: Journal, plan: Plan | None, run: str) -> Ending:
+    """The ending of a run that an error stopped, in words."""
+    state = end_state_after(error, journal)
+    what = error.message if isinstance(error, RollbackError) else f"{type(error).__name__}: {error}"
+    if state is EndState.CANCELLED:
+        what = "Cancelled."
+    next_steps = [error.remedy] if isinstance(error, RollbackError) and error.remedy else []
+    if _touched(journal) and state in HOLDS_ENVIRONMENT | {EndState.CANCELLED}:
+        next_steps.append(f"Finish it with '--resume {run}', or give it up with '--abandon {run}'.")
+    if plan is not None and state is EndState.NOT_VERIFIED:
+        what = f"{plan.title}: done, but not verified. {what}"
+    return Ending(state, what, tuple(next_steps))
+
+
+def holds_environment(ending: Ending, journal: Journal) -> bool:
+    """Whether the environment stays unfinished until the run is resumed or abandoned by name."""
+    if ending.state is EndState.CANCELLED:
+        return _touched(journal)
+    return ending.state in HOLDS_ENVIRONMENT

@@ -1,0 +1,234 @@
+"""Azure Resource Manager: the frame around every request, whichever service it is for."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from sandbox import rbac
+from sandbox.entra import Entra, TokenRefusedError
+from sandbox.world import World
+
+log = logging.getLogger(__name__)
+
+HOST = "management.azure.com"
+API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privatepreview)?")
+READS = ("GET", "HEAD")
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class ArmError(Exception):
+    """An answer that is an error, in Azure's shape."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, dict(headers or {})
+
+    def response(self) -> web.Response:
+        """The error as Azure Resource Manager sends it."""
+        body = {"error": {"code": self.code, "message": str(self)}}
+        return web.json_response(body, status=self.status, headers=self.headers)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that is authenticated, authorised and meant for a route."""
+
+    world: World
+    request: web.Request
+    names: Mapping[str, str]
+    """What the placeholders of the route's path stand for, as the client wrote it."""
+    request_id: str
+    body: bytes
+
+    def parse(self, model: type[Body]) -> Body:
+        """The body as `model`, or Azure's 400."""
+        try:
+            return model.model_validate_json(self.body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the body"
+            raise ArmError(
+                400,
+                "InvalidRequestContent",
+                f"The request content was invalid and could not be deserialized: '{where}: {first['msg']}'.",
+            ) from error
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation: where it is, which permission it needs, who does it."""
+
+    method: str
+    path: str
+    """With `{names}`; compared without case."""
+    action: str
+    handler: Handler
+    query: frozenset[str] = frozenset()
+    """Query parameters that are honoured, besides `api-version`; any other is answered 501."""
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = re.split(r"\{(\w+)\}", self.path)
+        expression = "".join(f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+        object.__setattr__(self, "pattern", re.compile(expression, re.IGNORECASE))
+
+
+@dataclass
+class Bucket:
+    """ARM's throttling: a token bucket that fills up again by the second."""
+
+    size: float
+    per_second: float
+    left: float = field(init=False)
+    at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.left = self.size
+
+    def take(self) -> int:
+        """Take one; returns how many remain, negative if there was none."""
+        instant = time.monotonic()
+        self.left = min(self.size, self.left + (instant - self.at) * self.per_second)
+        self.at = instant
+        if self.left < 1:
+            return -1
+        self.left -= 1
+        return int(self.left)
+
+
+class Arm:
+    """management.azure.com."""
+
+    def __init__(self, world: World, entra: Entra, routes: list[Route]) -> None:
+        self._world = world
+        self._entra = entra
+        self._routes = routes
+        self._buckets = {"reads": Bucket(250, 25), "writes": Bucket(200, 10), "deletes": Bucket(200, 10)}
+
+    async def handle(self, request: web.Request, request_id: str) -> web.StreamResponse:
+        """Authenticate, find the operation, authorise, do it; errors as Azure words them."""
+        try:
+            response = await self._handle(request, request_id)
+        except ArmError as error:
+            response = error.response()
+        if not response.prepared:
+            self._add_headers(request, response)
+        return response
+
+    async def _handle(self, request: web.Request, request_id: str) -> web.StreamResponse:
+        self._authenticate(request)
+        self._require_api_version(request)
+        route, names = self._find(request)
+        self._require_subscription(names)
+        self._authorise(request, route)
+        self._require_known_query(request, route)
+        self._require_group(names)
+        call = Call(self._world, request, names, request_id, await request.read())
+        if request.content_type == "application/json" and call.body:
+            _require_json(call.body)
+        return await route.handler(call)
+
+    def _authenticate(self, request: web.Request) -> None:
+        try:
+            self._entra.verify(request.headers.get("Authorization"))
+        except TokenRefusedError as error:
+            tenant = self._world.state.tenant_id
+            challenge = (
+                f'Bearer authorization_uri="https://login.windows.net/{tenant}", error="invalid_token", '
+                f'error_description="{error}"'
+            )
+            raise ArmError(401, error.code, str(error), {"WWW-Authenticate": challenge}) from error
+
+    def _require_api_version(self, request: web.Request) -> None:
+        version = request.query.get("api-version")
+        if not version:
+            raise ArmError(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.",
+            )
+        if not API_VERSION.fullmatch(version):
+            raise ArmError(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
+
+    def _find(self, request: web.Request) -> tuple[Route, dict[str, str]]:
+        # The SDK doubles a slash where a resource has no parent; Azure takes it.
+        path = re.sub("/+", "/", request.path).rstrip("/")
+        for route in self._routes:
+            if route.method == request.method and (match := route.pattern.fullmatch(path)) is not None:
+                return route, match.groupdict()
+        raise missing(request, "there is no such operation")
+
+    def _require_subscription(self, names: Mapping[str, str]) -> None:
+        subscription = names.get("subscription")
+        if subscription is not None and subscription.lower() != self._world.state.subscription_id:
+            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
+
+    def _authorise(self, request: web.Request, route: Route) -> None:
+        if route.action and not rbac.allows(self._world.state.role, route.action):
+            state = self._world.state
+            scope = request.path.rpartition("/")[0] if route.method == "POST" else request.path
+            raise ArmError(
+                403,
+                "AuthorizationFailed",
+                f"The client '{state.client_id}' with object id '{state.object_id}' does not have authorization to "
+                f"perform action '{route.action}' over scope '{scope}' or the scope is invalid. If access was recently "
+                "granted, please refresh your credentials.",
+            )
+
+    def _require_known_query(self, request: web.Request, route: Route) -> None:
+        unknown = sorted({name for name in request.query if name not in route.query and name != "api-version"})
+        if unknown:
+            raise missing(request, f"the query parameter {', '.join(unknown)} is not honoured")
+
+    def _require_group(self, names: Mapping[str, str]) -> None:
+        group = names.get("group")
+        if group is not None and group.lower() not in (each.lower() for each in self._world.state.groups):
+            raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+
+    def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        kind = "reads" if request.method in READS else "deletes" if request.method == "DELETE" else "writes"
+        response.headers[f"x-ms-ratelimit-remaining-subscription-{kind}"] = str(max(0, self._buckets[kind].take()))
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+def _require_json(body: bytes) -> None:
+    try:
+        json.loads(body)
+    except ValueError as error:
+        message = f"The request content was invalid and could not be deserialized: '{error}'."
+        raise ArmError(400, "InvalidRequestContent", message) from error
+
+
+def missing(request: web.Request, what: str) -> ArmError:
+    """501: the sandbox does not do this, and says so here and in its log."""
+    message = f"{request.method} {request.path_qs}: {what}."
+    log.warning("not implemented: %s", message)
+    return ArmError(501, "NotImplementedInSandbox", message)
+
+
+def resource_not_found(kind: str, name: str, group: str) -> ArmError:
+    """404 for a resource, in Azure Resource Manager's words."""
+    return ArmError(
+        404,
+        "ResourceNotFound",
+        f"The Resource '{kind}/{name}' under resource group '{group}' was not found. For more details please go to "
+        "https://aka.ms/ARMResourceNotFoundFix",
+    )
+
+
+def collection(values: list[dict[str, Any]]) -> web.Response:
+    """A list as Azure pages it: everything on one page."""
+    return web.json_response({"value": values})

@@ -1,0 +1,119 @@
+"""The running sandbox as a Python object: what the commands do, and what tests use to break and to look."""
+
+import http.client
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from sandbox.errors import NotRunningError, SandboxError
+from sandbox.folder import Folder
+from sandbox.state import Fault, Operation, RampUpRule, Swap, SwapStatus
+
+REQUEST_SECONDS = 60
+
+
+class SlotStatus(BaseModel):
+    """One slot: what it runs, and whether it does."""
+
+    name: str
+    host: str
+    state: str
+    release: str | None
+    image: str
+    pid: int | None
+    listens: bool
+    ramp_up_rules: list[RampUpRule]
+    auto_swap_slot: str | None
+    prepared_for: str | None
+    last_modified: datetime
+    swap_status: SwapStatus | None
+
+
+class SiteStatus(BaseModel):
+    """One app and what is in progress on it."""
+
+    environment: str
+    group: str
+    name: str
+    slots: dict[str, SlotStatus]
+    operation: Operation | None
+
+
+class Status(BaseModel):
+    """Everything at one look."""
+
+    pid: int
+    pace: str
+    scale: float
+    proxy: str
+    sites: dict[str, SiteStatus]
+    """By environment: production, staging, dev."""
+    faults: list[Fault]
+    swaps: list[Swap]
+
+
+class AuditEntry(BaseModel):
+    """One request that reached the sandbox."""
+
+    time: datetime
+    method: str
+    host: str
+    path: str
+    status: int | None
+    """None: the connection was dropped without an answer."""
+    request_id: str
+
+
+class Control:
+    """Speaks to the sandbox that runs in `state_dir`; `NotRunningError` when there is none."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = Folder(state_dir)
+
+    def status(self) -> Status:
+        """What each slot runs, what is broken, which swaps were executed."""
+        return Status.model_validate_json(self._ask("GET", "/status"))
+
+    def swaps(self) -> list[Swap]:
+        """Every executed swap since the last reset, oldest first."""
+        return self.status().swaps
+
+    def break_(self, fault: str, **options: str | float) -> None:
+        """Set a fault; `UnknownFaultError` and the like as `SandboxError` with one line."""
+        self._ask("POST", "/break", {"fault": fault, "options": options})
+
+    def repair(self, fault: str | None = None) -> None:
+        """Undo one fault, or all of them."""
+        self._ask("POST", "/repair", {"fault": fault})
+
+    def reset(self) -> None:
+        """Back to the starting state: slots, data, faults, swaps. Ports, certificates and tokens stay."""
+        self._ask("POST", "/reset")
+
+    def audit(self, since: datetime | None = None) -> list[AuditEntry]:
+        """The requests that were answered since an instant, in that order."""
+        if not self._folder.audit.exists():
+            return []
+        lines = self._folder.audit.read_text(encoding="utf-8").splitlines()
+        entries = (AuditEntry.model_validate_json(line) for line in lines)
+        return [entry for entry in entries if since is None or entry.time >= since]
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        running, secrets = self._folder.running(), self._folder.secrets()
+        token = secrets.control_token if secrets is not None else ""
+        connection = http.client.HTTPConnection("127.0.0.1", running.control_port, timeout=REQUEST_SECONDS)
+        try:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            content = response.read()
+        except OSError as error:
+            raise NotRunningError(f"The sandbox in {self._folder.root} does not answer: {error}.") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise SandboxError(content.decode("utf-8", "replace"))
+        return content

@@ -1,0 +1,105 @@
+"""The control API: how the commands reach the running sandbox. Loopback, with a token from the state folder."""
+
+import hmac
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from sandbox.control import SiteStatus, SlotStatus, Status
+from sandbox.errors import SandboxError
+from sandbox.faults import Faults
+from sandbox.start import release_of
+from sandbox.state import Site, Slot
+from sandbox.world import World
+
+
+class Break(BaseModel):
+    """Which fault, how."""
+
+    fault: str
+    options: dict[str, str | float] = {}
+
+
+class Repair(BaseModel):
+    """Which fault; None: all."""
+
+    fault: str | None = None
+
+
+class ControlApi:
+    """Serves `Control`."""
+
+    def __init__(self, world: World, faults: Faults, describe: dict[str, Any]) -> None:
+        self._world = world
+        self._faults = faults
+        self._describe = describe
+        """What the server knows of itself: pid, pace, scale, proxy."""
+
+    def application(self) -> web.Application:
+        """The routes, each behind the token."""
+        application = web.Application(middlewares=[self._guard])
+        application.add_routes(
+            [
+                web.get("/status", self._status),
+                web.post("/break", self._break),
+                web.post("/repair", self._repair),
+                web.post("/reset", self._reset),
+            ]
+        )
+        return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        expected = f"Bearer {self._world.secrets.control_token}"
+        if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode()):
+            return web.Response(status=401, text="The control API needs the token of the state folder.")
+        try:
+            return await handler(request)
+        except (SandboxError, ValidationError) as error:
+            return web.Response(status=400, text=str(error))
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return web.json_response(text=self.status().model_dump_json())
+
+    async def _break(self, request: web.Request) -> web.Response:
+        body = Break.model_validate_json(await request.read())
+        await self._faults.set(body.fault, body.options)
+        return web.Response()
+
+    async def _repair(self, request: web.Request) -> web.Response:
+        await self._faults.repair(Repair.model_validate_json(await request.read()).fault)
+        return web.Response()
+
+    async def _reset(self, _request: web.Request) -> web.Response:
+        await self._world.reset()
+        return web.Response()
+
+    def status(self) -> Status:
+        """Everything at one look."""
+        state = self._world.state
+        sites = {site.environment: self._site(site) for site in state.sites}
+        return Status(**self._describe, sites=sites, faults=state.faults, swaps=state.swaps)
+
+    def _site(self, site: Site) -> SiteStatus:
+        slots = {name: self._slot(site, slot) for name, slot in site.slots.items()}
+        return SiteStatus(
+            environment=site.environment, group=site.group, name=site.name, slots=slots, operation=site.operation()
+        )
+
+    def _slot(self, site: Site, slot: Slot) -> SlotStatus:
+        worker = self._world.workers.at((site.name, slot.name))
+        return SlotStatus(
+            name=slot.name,
+            host=slot.host,
+            state=slot.state,
+            release=release_of(slot.content.linux_fx_version),
+            image=slot.content.linux_fx_version,
+            pid=worker.pid if worker is not None else None,
+            listens=worker is not None and worker.port is not None and worker.pid is not None,
+            ramp_up_rules=slot.ramp_up_rules,
+            auto_swap_slot=slot.auto_swap_slot,
+            prepared_for=slot.prepared_for,
+            last_modified=slot.last_modified,
+            swap_status=slot.swap_status,
+        )

@@ -1,0 +1,87 @@
+"""Subscriptions, resource groups, and what the caller may do: what belongs to no single service."""
+
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.arm import Call, Route, collection
+from sandbox.world import World
+
+SUBSCRIPTION = "/subscriptions/{subscription}"
+GROUP = SUBSCRIPTION + "/resourceGroups/{group}"
+PERMISSIONS = "/providers/Microsoft.Authorization/permissions"
+PERMISSIONS_READ = "Microsoft.Authorization/permissions/read"
+
+
+def _subscription_json(world: World) -> dict[str, Any]:
+    state = world.state
+    return {
+        "id": f"/subscriptions/{state.subscription_id}",
+        "authorizationSource": "RoleBased",
+        "managedByTenants": [],
+        "subscriptionId": state.subscription_id,
+        "tenantId": state.tenant_id,
+        "displayName": "Fundrbolt",
+        "state": "Enabled",
+        "subscriptionPolicies": {
+            "locationPlacementId": "Public_2014-09-01",
+            "quotaId": "PayAsYouGo_2014-09-01",
+            "spendingLimit": "Off",
+        },
+    }
+
+
+def _group_json(world: World, name: str) -> dict[str, Any]:
+    return {
+        "id": f"/subscriptions/{world.state.subscription_id}/resourceGroups/{name}",
+        "name": name,
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": world.state.location,
+        "properties": {"provisioningState": "Succeeded"},
+    }
+
+
+async def _list_subscriptions(call: Call) -> web.Response:
+    return web.json_response(
+        {"value": [_subscription_json(call.world)], "count": {"type": "Total", "value": 1}},
+    )
+
+
+async def _get_subscription(call: Call) -> web.Response:
+    return web.json_response(_subscription_json(call.world))
+
+
+async def _list_groups(call: Call) -> web.Response:
+    return collection([_group_json(call.world, name) for name in call.world.state.groups])
+
+
+async def _get_group(call: Call) -> web.Response:
+    name = next(name for name in call.world.state.groups if name.lower() == call.names["group"].lower())
+    return web.json_response(_group_json(call.world, name))
+
+
+async def _permissions(call: Call) -> web.Response:
+    role = call.world.state.role
+    return collection(
+        [{"actions": role.actions, "notActions": role.not_actions, "dataActions": [], "notDataActions": []}]
+    )
+
+
+ROUTES = [
+    # Listing needs no permission: it shows what the caller can see.
+    Route("GET", "/subscriptions", "", _list_subscriptions),
+    Route("GET", SUBSCRIPTION, "Microsoft.Resources/subscriptions/read", _get_subscription),
+    Route(
+        "GET", SUBSCRIPTION + "/resourceGroups", "Microsoft.Resources/subscriptions/resourceGroups/read", _list_groups
+    ),
+    Route("GET", GROUP, "Microsoft.Resources/subscriptions/resourceGroups/read", _get_group),
+    *(
+        Route("GET", scope + PERMISSIONS, PERMISSIONS_READ, _permissions)
+        for scope in (
+            SUBSCRIPTION,
+            GROUP,
+            GROUP + "/providers/{namespace}/{type}/{name}",
+            GROUP + "/providers/{namespace}/{parent_type}/{parent}/{type}/{name}",
+        )
+    ),
+]

@@ -1,0 +1,88 @@
+"""How the platform stands in the beginning: v1.2.3 reached production twenty minutes ago, and it is bad."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sandbox.clock import now
+from sandbox.fundrbolt.releases import IMAGE, RELEASES
+from sandbox.state import PRODUCTION, Content, Deployment, Role, Site, Slot, State, SwapStatus
+
+TENANT = "22222222-2222-4222-8222-222222222222"
+SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
+CLIENT = "33333333-3333-4333-8333-333333333333"
+OBJECT = "44444444-4444-4444-8444-444444444444"
+LOCATION = "eastus"
+PUBLIC_HOST = "api.fundrbolt.com"
+PUBLIC_SITE = "fundrbolt-production-api"
+
+
+def pinned(release: str) -> str:
+    """`linuxFxVersion` of a release, by digest."""
+    return f"DOCKER|{IMAGE}@{RELEASES[release]}"
+
+
+def release_of(linux_fx_version: str) -> str | None:
+    """The release that an image reference names, by digest or by tag; None for an image that is not there."""
+    known = {pinned(release): release for release in RELEASES} | {
+        f"DOCKER|{IMAGE}:{release}": release for release in RELEASES
+    }
+    return known.get(linux_fx_version)
+
+
+def deployment(release: str, ended: datetime) -> Deployment:
+    """A deployment of `release` that took half a minute."""
+    return Deployment(
+        image=pinned(release), message=f"Deploy {release}", started=ended - timedelta(seconds=30), ended=ended
+    )
+
+
+def slot(name: str, host: str, release: str, deployed: datetime, settings: dict[str, str]) -> Slot:
+    """A running slot with one deployment in its history."""
+    content = Content(
+        linux_fx_version=pinned(release), settings=dict(settings), deployments=[deployment(release, deployed)]
+    )
+    return Slot(name=name, host=host, content=content, last_modified=deployed)
+
+
+def site(environment: str, databases: Path, slots: dict[str, tuple[str, datetime]]) -> Site:
+    """The environment's app; `slots` tells each slot's release and when that was deployed."""
+    name = f"fundrbolt-{environment}-api"
+    settings = {
+        "DATABASE_URL": f"sqlite:///{databases / f'{environment}.sqlite'}",
+        "FUNDRBOLT_ENVIRONMENT": environment,
+        "WEBSITES_PORT": "8000",
+    }
+    made = {
+        each: slot(each, f"{name}{'' if each == PRODUCTION else f'-{each}'}.azurewebsites.net", *content, settings)
+        for each, content in slots.items()
+    }
+    group = f"fundrbolt-{environment}-rg"
+    return Site(environment=environment, group=group, name=name, plan=f"fundrbolt-{environment}-plan", slots=made)
+
+
+def starting_state(databases: Path) -> State:
+    """Production serves v1.2.3; its slot `staging` holds v1.2.2, which served production until the last swap."""
+    swapped = now() - timedelta(minutes=20)
+    production = site(
+        "production",
+        databases,
+        {
+            PRODUCTION: ("v1.2.3", swapped - timedelta(minutes=6)),
+            "staging": ("v1.2.2", swapped - timedelta(days=6)),
+        },
+    )
+    for each in production.slots.values():
+        each.swap_status = SwapStatus(timestamp=swapped, source="staging", destination=PRODUCTION)
+        each.last_modified = swapped
+    others = [site(name, databases, {PRODUCTION: ("v1.2.3", swapped)}) for name in ("staging", "dev")]
+    sites = [production, *others]
+    return State(
+        tenant_id=TENANT,
+        subscription_id=SUBSCRIPTION,
+        client_id=CLIENT,
+        object_id=OBJECT,
+        location=LOCATION,
+        groups=[each.group for each in sites],
+        role=Role(actions=["*"]),
+        sites=sites,
+    )

@@ -1,0 +1,131 @@
+"""The running sandbox's memory: state, pace and processes, and the rule that every change is written down at once."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from sandbox.folder import Folder, Secrets
+from sandbox.pace import Pace
+from sandbox.processes import Launch, Place, Workers
+from sandbox.start import release_of, starting_state
+from sandbox.state import ConnectionString, Site, Slot, State
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+"""All that a slot's process gets besides its app settings: nothing of the sandbox's own environment."""
+
+
+class World:
+    """What every part of the sandbox reads and changes."""
+
+    def __init__(self, folder: Folder, secrets: Secrets, pace: Pace) -> None:
+        self.folder = folder
+        self.secrets = secrets
+        self.pace = pace
+        self.state = _load(folder)
+        self.workers = Workers(self._launch_of, folder.root / "apps.log")
+        self.workers.drain_seconds = pace.drain
+        self.workers.recycle_seconds = pace.recycle
+        self.resets = 0
+        """How often the world began anew: caches from before are worth nothing."""
+        self._background: set[asyncio.Task[None]] = set()
+
+    def save(self) -> None:
+        """Write the state down. Called after every change, before anybody is told of it."""
+        self.folder.write(self.folder.state, self.state.model_dump_json(indent=1))
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run `work` beside the requests; an error in it is logged, and `reset` and `stop` cancel it."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background work failed", exc_info=error)
+
+    async def cancel_background(self) -> None:
+        """End everything that `start` began."""
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def places(self, site: Site) -> list[Place]:
+        """Where processes of `site` run."""
+        return [(site.name, slot) for slot in site.slots]
+
+    def needs_restart(self, site: Site, slot: Slot) -> bool:
+        """Whether the slot's process was started with something else than it should have now."""
+        place = (site.name, slot.name)
+        worker = self.workers.at(place)
+        return worker is not None and worker.launch != self._launch_of(place)
+
+    async def run_slots(self) -> None:
+        """Start what must run and does not."""
+        places = [place for site in self.state.sites for place in self.places(site)]
+        await asyncio.gather(*(self.workers.refresh(place) for place in places))
+
+    async def reset(self) -> None:
+        """Back to the starting state, data of the apps included. Processes that are as they were go on running."""
+        await self.cancel_background()
+        self.resets += 1
+        old, self.state = self.state, starting_state(self.folder.databases)
+        # Tokens stay valid: a client that keeps one must not notice a reset between two tests.
+        self.state.tokens_issued = old.tokens_issued
+        self.state.tokens_refused = old.tokens_refused
+        self.workers.start_delay_seconds = 0.0
+        for site in self.state.sites:
+            places = self.places(site)
+            if any(worker.wrote for place in places if (worker := self.workers.at(place)) is not None):
+                await self.workers.empty(places)
+                for file in self.folder.databases.glob(f"{site.environment}.sqlite*"):
+                    file.unlink()
+        self.save()
+        await self.run_slots()
+
+    def _launch_of(self, place: Place) -> Launch | None:
+        site = next(site for site in self.state.sites if site.name == place[0])
+        slot = site.slots[place[1]]
+        if slot.state == "Stopped":
+            return None
+        strings = effective_connection_strings(site, slot)
+        environment = (
+            BASE_ENVIRONMENT
+            | {"WEBSITE_SITE_NAME": site.name}
+            | effective_settings(site, slot)
+            | {f"{string.type.upper()}CONNSTR_{name}": string.value for name, string in strings.items()}
+        )
+        return Launch(release_of(slot.content.linux_fx_version), tuple(sorted(environment.items())))
+
+
+def effective_settings(site: Site, slot: Slot) -> dict[str, str]:
+    """App settings that the slot's process gets: while a swap is prepared, the sticky ones are the target's."""
+    other = site.slots[slot.prepared_for] if slot.prepared_for is not None else slot
+    return merge_sticky(slot.content.settings, other.content.settings, site.sticky_settings)
+
+
+def effective_connection_strings(site: Site, slot: Slot) -> dict[str, ConnectionString]:
+    """As `effective_settings`, for connection strings."""
+    other = site.slots[slot.prepared_for] if slot.prepared_for is not None else slot
+    return merge_sticky(
+        slot.content.connection_strings, other.content.connection_strings, site.sticky_connection_strings
+    )
+
+
+def merge_sticky(own: dict[str, T], sticky_from: dict[str, T], sticky: list[str]) -> dict[str, T]:
+    """`own` without its sticky entries, with those of `sticky_from`."""
+    return {name: value for name, value in own.items() if name not in sticky} | {
+        name: value for name, value in sticky_from.items() if name in sticky
+    }
+
+
+def _load(folder: Folder) -> State:
+    if folder.state.exists():
+        return State.model_validate_json(folder.state.read_text())
+    return starting_state(folder.databases)
