@@ -1,4 +1,4 @@
-"""TLS under Azure's host names: a private CA that may sign for nothing else, and a leaf that is made again at each up."""
+"""TLS under Azure's host names: a private CA that may sign for nothing else, and a leaf made again at each up."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

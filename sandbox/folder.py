@@ -1,4 +1,4 @@
-"""The state folder: one file per thing, private to its owner, replaced as a whole so that a kill leaves no half file."""
+"""The state folder: one file per thing, private to its owner, replaced as a whole: a kill leaves no half file."""
 
 import fcntl
 import os

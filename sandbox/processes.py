@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,18 +46,31 @@ class Worker:
         self.port: int | None = None
         self.settled = asyncio.Event()
         """Set once it listens, and once it is clear that it never will."""
-        self.under_way = 0
-        """Requests that it is answering now."""
         self.wrote = False
         """Whether it got a request that may have changed its data."""
         self.told_to_end = False
         self._output = output
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def pid(self) -> int | None:
         """The process while it lives."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    @contextmanager
+    def answering(self) -> Generator[None]:
+        """While the process answers one request it is not ended."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
     async def start(self) -> None:
         """Start the process and wait until it listens; `port` stays None if it does not."""
@@ -102,8 +115,7 @@ class Worker:
         self.told_to_end = True
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
-                while self.under_way:
-                    await asyncio.sleep(0.02)
+                await self._idle.wait()
         if self.pid is None or self._process is None:
             return
         self._process.terminate()

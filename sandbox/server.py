@@ -6,7 +6,7 @@ import logging
 import os
 import secrets as randomness
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from aiohttp import web
@@ -171,7 +171,7 @@ class Server:
         raise arm.ArmError(421, "MisdirectedRequest", f"Nothing is served under the name {host}.")
 
     @contextmanager
-    def _audited(self, request: web.Request, host: str, request_id: str) -> Iterator[list[int]]:
+    def _audited(self, request: web.Request, host: str, request_id: str) -> Generator[list[int]]:
         """Note the request when it is over; never headers, query or body."""
         seen: list[int] = []
         try:

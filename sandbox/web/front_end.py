@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -84,7 +84,7 @@ class FrontEnd:
             return Answer(answer.status, _passed_on(answer.headers), await answer.read())
 
     @asynccontextmanager
-    async def _open(self, request: web.Request, host: str) -> AsyncIterator[Opened]:
+    async def _open(self, request: web.Request, host: str) -> AsyncGenerator[Opened]:
         """The slot's own answer, not yet read, or the platform's; and the routing cookie to set."""
         found = self._world.state.find_host(host)
         if found is None:
@@ -98,13 +98,10 @@ class FrontEnd:
         if worker is None or worker.port is None or worker.pid is None:
             yield page(refusal or (APPLICATION_ERROR if slot.state == "Running" else STOPPED)), cookie
             return
-        worker.under_way += 1
         worker.wrote = worker.wrote or request.method not in SAFE_METHODS
-        try:
+        with worker.answering():
             async with self._forward(request, asked.host, worker.port) as answer:
                 yield answer, cookie
-        finally:
-            worker.under_way -= 1
 
     async def _refusal(self, slot: Slot) -> Page | None:
         """The platform's own answer, or a fault's."""
@@ -127,7 +124,7 @@ class FrontEnd:
         return worker
 
     @asynccontextmanager
-    async def _forward(self, request: web.Request, host: str, port: int) -> AsyncIterator[Forwarded]:
+    async def _forward(self, request: web.Request, host: str, port: int) -> AsyncGenerator[Forwarded]:
         if self._client is None:
             raise RuntimeError("The front end has not been started.")
         headers = _passed_on(request.headers)

@@ -96,9 +96,7 @@ KINDS = [
     Kind("swap-error", "The swap is answered 500 and nothing happens.", TIMES),
     Kind("swap-error-after", "The swap is answered 500 but happens.", TIMES),
     Kind("swap-fails", "The swap is accepted; its operation fails and nothing is switched.", TIMES),
-    Kind(
-        "swap-never-ends", "The swap is accepted; its operation is in progress until `repair`.", TIMES, clean=_give_up
-    ),
+    Kind("swap-never-ends", "The swap is accepted; its operation goes on until `repair`.", TIMES, clean=_give_up),
     Kind("rival-swap", "Somebody else's swap is completed just before the client's, which is then done too.", TIMES),
     Kind("rival-swap-running", "Somebody else's swap is in progress when the client's arrives: 409.", TIMES),
 ]
