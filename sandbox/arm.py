@@ -96,15 +96,15 @@ class Bucket:
     def __post_init__(self) -> None:
         self.left = self.size
 
-    def take(self) -> int:
-        """Take one; returns how many remain, negative if there was none."""
+    def take(self) -> bool:
+        """Take one; False if there is none."""
         instant = time.monotonic()
         self.left = min(self.size, self.left + (instant - self.at) * self.per_second)
         self.at = instant
         if self.left < 1:
-            return -1
+            return False
         self.left -= 1
-        return int(self.left)
+        return True
 
 
 class Arm:
@@ -128,6 +128,7 @@ class Arm:
 
     async def _handle(self, request: web.Request, request_id: str) -> web.StreamResponse:
         self._authenticate(request)
+        self._throttle(request)
         self._require_api_version(request)
         route, names = self._find(request)
         self._require_subscription(names)
@@ -149,6 +150,20 @@ class Arm:
                 f'error_description="{error}"'
             )
             raise ArmError(401, error.code, str(error), {"WWW-Authenticate": challenge}) from error
+
+    def _throttle(self, request: web.Request) -> None:
+        if self._bucket(request).take():
+            return
+        raise ArmError(
+            429,
+            "SubscriptionRequestsThrottled",
+            f"Number of requests for subscription '{self._world.state.subscription_id}' exceeded the limit. "
+            "Please try again after '1' seconds.",
+            {"Retry-After": "1"},
+        )
+
+    def _bucket(self, request: web.Request) -> Bucket:
+        return self._buckets[_kind(request)]
 
     def _require_api_version(self, request: web.Request) -> None:
         version = request.query.get("api-version")
@@ -177,7 +192,7 @@ class Arm:
     def _authorise(self, request: web.Request, route: Route) -> None:
         if route.action and not rbac.allows(self._world.state.role, route.action):
             state = self._world.state
-            scope = request.path.rpartition("/")[0] if route.method == "POST" else request.path
+            scope = request.path.rpartition("/")[0] if route.action.endswith("/action") else request.path
             raise ArmError(
                 403,
                 "AuthorizationFailed",
@@ -197,11 +212,15 @@ class Arm:
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
 
     def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        kind = "reads" if request.method in READS else "deletes" if request.method == "DELETE" else "writes"
-        response.headers[f"x-ms-ratelimit-remaining-subscription-{kind}"] = str(max(0, self._buckets[kind].take()))
+        remaining = f"x-ms-ratelimit-remaining-subscription-{_kind(request)}"
+        response.headers[remaining] = str(int(self._bucket(request).left))
         response.headers["Cache-Control"] = "no-cache"
         response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
         response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+def _kind(request: web.Request) -> str:
+    return "reads" if request.method in READS else "deletes" if request.method == "DELETE" else "writes"
 
 
 def _require_json(body: bytes) -> None:

@@ -91,7 +91,7 @@ def _serve(folder: Folder, pace: PaceName, scale: float) -> None:
 
 
 def _up_detached(folder: Folder, pace: PaceName, scale: float) -> None:
-    folder.lock().close()
+    folder.require_free()
     command = [
         sys.executable,
         "-m",
@@ -120,7 +120,13 @@ def _up_detached(folder: Folder, pace: PaceName, scale: float) -> None:
         running = folder.last_running()
         return running is not None and running.pid == process.pid
 
-    _wait(is_ready, READY_SECONDS, f"The sandbox is not ready after {READY_SECONDS} s; its log says why: {folder.log}")
+    try:
+        _wait(
+            is_ready, READY_SECONDS, f"The sandbox is not ready after {READY_SECONDS} s; its log says why: {folder.log}"
+        )
+    except (SandboxError, KeyboardInterrupt):
+        process.terminate()
+        raise
     click.echo(f"The sandbox is running; its state is in {folder.root}")
     click.echo(f'Point a client at it: eval "$(python -m sandbox env --state {shlex.quote(str(folder.root))})"')
 
@@ -140,7 +146,7 @@ def down(state: Path) -> None:
     folder = Folder(state)
     running = folder.running()
     os.kill(running.pid, signal.SIGTERM)
-    _wait(lambda: not folder.is_held(), DOWN_SECONDS, f"Process {running.pid} has not ended after {DOWN_SECONDS} s.")
+    _wait(lambda: folder.holder() is None, DOWN_SECONDS, f"Process {running.pid} has not ended after {DOWN_SECONDS} s.")
     click.echo("The sandbox has ended.")
 
 

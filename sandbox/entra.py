@@ -155,8 +155,8 @@ class Entra:
                 "unauthorized_client",
                 700016,
                 f"Application with identifier '{client}' was not found in the directory 'Fundrbolt'. This can happen "
-                "if the application has not been installed by the administrator of the tenant or consented to by any user "
-                "in the tenant. You may have sent your authentication request to the wrong tenant.",
+                "if the application has not been installed by the administrator of the tenant or consented to by any "
+                "user in the tenant. You may have sent your authentication request to the wrong tenant.",
             )
         if not hmac.compare_digest(form.get("client_secret", "").encode(), self._world.secrets.client_secret.encode()):
             raise EntraError(

@@ -47,36 +47,52 @@ class Folder:
         self._lock = self.root / "lock"
 
     def make(self) -> None:
-        """Create the folder, readable by its owner only."""
+        """Create the folder, readable by its owner only; a folder that holds anything else is left alone."""
         try:
+            if self.root.exists() and any(self.root.iterdir()) and not self._lock.exists():
+                raise SandboxError(f"{self.root} holds other files: choose an empty or a new folder with --state.")
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.root.chmod(0o700)
             for inside in (self.azure_config, self.databases):
                 inside.mkdir(exist_ok=True, mode=0o700)
+            self._lock.touch(mode=0o600)
         except OSError as error:
             raise SandboxError(f"The state folder {self.root} cannot be used: {error.strerror}.") from error
 
     def lock(self) -> IO[bytes]:
         """Hold this folder as long as the returned file is open; the kernel lets go when the process ends."""
-        held = self._lock.open("ab")
+        held = self._lock.open("a+b")
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             held.close()
-            raise AlreadyRunningError(
-                f"A sandbox is already running in {self.root}. Stop it: python -m sandbox down --state {self.root}"
-            ) from error
+            raise self._already_running() from error
+        held.truncate(0)
+        held.write(str(os.getpid()).encode())
+        held.flush()
         return held
 
-    def is_held(self) -> bool:
-        """Whether a sandbox lives in this folder now."""
+    def require_free(self) -> None:
+        """`AlreadyRunningError` if a sandbox lives here."""
+        if self.holder() is not None:
+            raise self._already_running()
+
+    def _already_running(self) -> AlreadyRunningError:
+        return AlreadyRunningError(
+            f"A sandbox is already running in {self.root}. Stop it: python -m sandbox down --state {self.root}"
+        )
+
+    def holder(self) -> int | None:
+        """The process whose sandbox lives in this folder now."""
         if not self._lock.exists():
-            return False
-        try:
-            self.lock().close()
-        except AlreadyRunningError:
-            return True
-        return False
+            return None
+        with self._lock.open("rb") as looked_at:
+            try:
+                fcntl.flock(looked_at, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                last = self.last_running()
+                return int(looked_at.read() or (last.pid if last is not None else 0)) or None
+        return None
 
     def write(self, path: Path, content: str) -> None:
         """Replace `path` with `content` (mode 0600) in one step."""
@@ -105,7 +121,7 @@ class Folder:
     def running(self) -> Running:
         """Where the running sandbox is; `NotRunningError` without one."""
         running = self.last_running()
-        if running is None or not self.is_held():
+        if running is None or running.pid != self.holder():
             raise NotRunningError(
                 f"No sandbox is running in {self.root}. Start one: python -m sandbox up --detach --state {self.root}"
             )

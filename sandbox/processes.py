@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.pace import Pace
+
 log = logging.getLogger(__name__)
 
 Place = tuple[str, str]
@@ -130,12 +132,16 @@ class Worker:
 class Workers:
     """The processes of all slots. `launch_of` tells what a slot must run now, or None for a stopped one."""
 
-    def __init__(self, launch_of: Callable[[Place], Launch | None], output: Path) -> None:
-        self.start_delay_seconds = 0.0
-        """Every process is started so much later, because of a fault."""
-        self.drain_seconds = 0.0
-        self.recycle_seconds = 0.0
+    def __init__(
+        self,
+        launch_of: Callable[[Place], Launch | None],
+        start_delay_seconds: Callable[[], float],
+        pace: Pace,
+        output: Path,
+    ) -> None:
         self._launch_of = launch_of
+        self._start_delay_seconds = start_delay_seconds
+        self._pace = pace
         self._output = output
         self._at: dict[Place, Worker] = {}
         self._locks: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -159,12 +165,16 @@ class Workers:
             new = Worker(launch, self._output)
             if old is None or old.pid is None:
                 self._at[place] = new
-            await asyncio.sleep(self.start_delay_seconds)
-            await new.start()
+            try:
+                await asyncio.sleep(self._start_delay_seconds())
+                await new.start()
+            except asyncio.CancelledError:
+                new.kill()
+                raise
             self._at[place] = new
             self._spawn(self._watch(new))
             if old is not None:
-                self._spawn(old.stop(self.drain_seconds))
+                self._spawn(old.stop(self._pace.drain))
 
     async def switch(self, one: Place, other: Place, change: Callable[[], None]) -> None:
         """Exchange the processes of two places, together with what `change` changes, in one step for requests."""
@@ -192,9 +202,9 @@ class Workers:
         if worker.told_to_end or place is None:
             return
         log.warning("the process of %s/%s ended by itself; it is started again", *place)
+        self._deaths[place] = 0 if worker.port is not None else self._deaths[place] + 1
         doublings = min(self._deaths[place], MOST_RECYCLE_DOUBLINGS)
-        self._deaths[place] += 1
-        await asyncio.sleep(self.recycle_seconds * 2**doublings)
+        await asyncio.sleep(self._pace.recycle * 2**doublings)
         if self._at.get(place) is worker:
             await self.refresh(place)
 

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SLOW_START = "slow-start"
+
 BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 """All that a slot's process gets besides its app settings: nothing of the sandbox's own environment."""
 
@@ -27,9 +29,7 @@ class World:
         self.secrets = secrets
         self.pace = pace
         self.state = _load(folder)
-        self.workers = Workers(self._launch_of, folder.root / "apps.log")
-        self.workers.drain_seconds = pace.drain
-        self.workers.recycle_seconds = pace.recycle
+        self.workers = Workers(self._launch_of, self._start_delay_seconds, pace, folder.root / "apps.log")
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
         self._background: set[asyncio.Task[None]] = set()
@@ -79,7 +79,6 @@ class World:
         # Tokens stay valid: a client that keeps one must not notice a reset between two tests.
         self.state.tokens_issued = old.tokens_issued
         self.state.tokens_refused = old.tokens_refused
-        self.workers.start_delay_seconds = 0.0
         for site in self.state.sites:
             places = self.places(site)
             if any(worker.wrote for place in places if (worker := self.workers.at(place)) is not None):
@@ -88,6 +87,10 @@ class World:
                     file.unlink()
         self.save()
         await self.run_slots()
+
+    def _start_delay_seconds(self) -> float:
+        """Every process is started so much later, because of a fault."""
+        return max((float(each.options["seconds"]) for each in self.state.faults if each.name == SLOW_START), default=0)
 
     def _launch_of(self, place: Place) -> Launch | None:
         site = next(site for site in self.state.sites if site.name == place[0])

@@ -13,7 +13,7 @@ from sandbox.web.deployments import deploy
 from sandbox.web.lifecycle import set_running
 from sandbox.web.resources import touch
 from sandbox.web.swap_faults import GIVEN_UP
-from sandbox.world import World
+from sandbox.world import SLOW_START, World
 
 ENVIRONMENT = {"environment": Option("production, staging or dev", PRODUCTION)}
 SLOT = {**ENVIRONMENT, "slot": Option("the slot's name", "staging")}
@@ -197,12 +197,8 @@ async def _remember_swaps(world: World, fault: Fault) -> None:
         site.slots[name].swap_status = site.slots[name].swap_status or SwapStatus.model_validate(status)
 
 
-async def _start_slowly(world: World, fault: Fault) -> None:
-    world.workers.start_delay_seconds = number(fault, "seconds")
-
-
-async def _start_normally(world: World, _fault: Fault) -> None:
-    world.workers.start_delay_seconds = 0.0
+async def _nothing(_world: World, _fault: Fault) -> None:
+    """Whoever starts a process looks for the fault by itself."""
 
 
 KINDS = [
@@ -263,10 +259,10 @@ KINDS = [
     ),
     Kind("no-swap-history", "slotSwapStatus is null.", ENVIRONMENT, _forget_swaps, _remember_swaps),
     Kind(
-        "slow-start",
+        SLOW_START,
         "Every process is started so much later.",
         {"seconds": Option("how much", 5.0)},
-        _start_slowly,
-        _start_normally,
+        _nothing,
+        _nothing,
     ),
 ]

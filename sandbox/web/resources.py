@@ -70,8 +70,8 @@ def busy(world: World, site: Site, operation: Operation) -> ArmError:
         "Conflict",
         "Cannot modify this site because another operation is in progress. Details: "
         f"Id: {operation.id}, OperationName: {operation.name}, CreatedTime: {american(operation.created)}, "
-        f"WebSystemName: websites, SubscriptionName: {world.state.subscription_id}, WebspaceName: {site.group}-EastUSwebspace, "
-        f"SiteName: {site.name}, SlotName: {operation.source}, ServerFarmName: , GeoOperationId: (null)",
+        f"WebSystemName: websites, SubscriptionName: {world.state.subscription_id}, "
+        f"WebspaceName: {site.group}-EastUSwebspace, SiteName: {site.name}, SlotName: {operation.source}, ServerFarmName: , GeoOperationId: (null)",
     )
 
 
