@@ -18,6 +18,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from sandbox import traffic
+from sandbox.certificates import tls_context
+from sandbox.folder import Folder
+from sandbox.proxy import ConnectProxy
 from sandbox.traffic import Sample, Traffic, count
 
 BARE = {"PATH": os.environ["PATH"]}
@@ -68,7 +71,7 @@ class Origin:
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "SSL_CERT_FILE"):
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
@@ -78,11 +81,15 @@ def origin() -> Origin:
     return Origin()
 
 
+def application(origin: Origin) -> web.Application:
+    made = web.Application()
+    made.router.add_route("*", "/{path:.*}", origin.handle)
+    return made
+
+
 @pytest.fixture
 async def url(origin: Origin) -> AsyncIterator[str]:
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", origin.handle)
-    async with TestServer(application) as server:
+    async with TestServer(application(origin)) as server:
         yield str(server.make_url(""))
 
 
@@ -141,6 +148,32 @@ async def test_a_request_whose_kept_connection_breaks_is_counted_and_not_sent_ag
     assert len(origin.requests) == counts.requests
     assert counts.no_answer == counts.requests // 2
     assert counts.no_answer_reasons == {"RemoteProtocolError": counts.no_answer}
+
+
+async def test_users_come_through_the_proxy_and_trust_the_authorities_of_the_environment(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = "fundrbolt-production-api.azurewebsites.net"
+    folder = Folder(tmp_path)
+    folder.make()
+    async with contextlib.AsyncExitStack() as stack:
+        server = TestServer(application(origin), scheme="https")
+        stack.push_async_callback(server.close)
+        await server.start_server(ssl=tls_context(folder, [host]))
+        assert server.port is not None
+        proxy = ConnectProxy(lambda asked: asked == host, server.port)
+        stack.push_async_callback(proxy.stop)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{await proxy.start(0)}")
+        async with Traffic(f"https://{host}", rate=200) as strangers:
+            await until_asked(strangers, 3)
+        monkeypatch.setenv("SSL_CERT_FILE", str(folder.ca_bundle))
+        async with Traffic(f"https://{host}", rate=200) as users:
+            await until_asked(users, 10)
+        async with Traffic("https://example.com", rate=200) as lost:
+            await until_asked(lost, 3)
+    assert strangers.counts().no_answer_reasons == {"ConnectError": strangers.counts().requests}
+    assert users.counts().ok == users.counts().requests
+    assert lost.counts().no_answer_reasons == {"ProxyError": lost.counts().requests}
 
 
 async def test_nobody_there_is_no_answer_and_no_crash() -> None:
