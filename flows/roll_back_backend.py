@@ -64,12 +64,14 @@ async def roll_back_backend(
     async with runs.conduct(
         "roll-back-backend", environment=environment, release=release, reason=reason, dry_run=dry_run, resume=resume
     ) as run:
+        await run.claim()  # one rollback per environment
         plan = await app_service.plan_swap_back(release, reason)  # 1. absolute: image digests, Azure's time stamps
         plan = await probes.probe_slot(plan)  # 2. warm and good before it gets users
         await run.show(plan, SwapPlan)
         if not dry_run and not plan.already_there:
             await app_service.swap_slots(plan)  # 3. a toggle: sent once
-            await app_service.remove_ramp_up_rules(plan)  # 4. now they would lead to the bad build
+            if plan.ramp_up:
+                await app_service.remove_ramp_up_rules(plan)  # 4. now they lead to the bad build
         if not dry_run:
             await probes.verify(plan)  # 5. what users get
             await records.record_swap(plan)  # 6. for the next rollback

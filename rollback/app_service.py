@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
@@ -186,7 +186,7 @@ class AppService:
         with our_errors(f"deployments of {self._describe(slot)}"):
             found = [each async for each in self._apps.list_deployments_slot(*self._names, slot)]
         details = [each.properties for each in found if each.properties]
-        times = [each.end_time or each.start_time for each in details]
+        times = [_utc(each.end_time or each.start_time) for each in details]
         return tuple(sorted((time for time in times if time and time > instant), reverse=True))
 
     async def check_permissions(self, actions: tuple[str, ...]) -> None:
@@ -253,6 +253,7 @@ class AppService:
         if properties is None or settings is None:
             raise Permanent(f"Azure tells nothing about {self._describe(name)}.")
         swap = properties.slot_swap_status
+        swapped_at = _utc(swap.timestamp_utc) if swap else None
         rules = (settings.experiments.ramp_up_rules if settings.experiments else None) or []
         return Slot(
             name=name,
@@ -262,11 +263,11 @@ class AppService:
             operation_in_progress=properties.in_progress_operation_id or None,
             unfinished_swap_with=properties.target_swap_slot or None,
             last_swap=LastSwap(
-                at=swap.timestamp_utc, source=swap.source_slot_name or "", destination=swap.destination_slot_name or ""
+                at=swapped_at, source=swap.source_slot_name or "", destination=swap.destination_slot_name or ""
             )
-            if swap and swap.timestamp_utc
+            if swap and swapped_at
             else None,
-            last_modified=properties.last_modified_time_utc,
+            last_modified=_utc(properties.last_modified_time_utc),
             ramp_up=tuple(
                 RampUpRule(name=each.name or "", host=each.action_host_name or "", percent=each.reroute_percentage or 0)
                 for each in rules
@@ -274,6 +275,11 @@ class AppService:
             ),
             auto_swap_to=settings.auto_swap_slot_name or None,
         )
+
+
+def _utc(instant: datetime | None) -> datetime | None:
+    """App Service's time stamps are UTC, and most of them come without a zone."""
+    return instant.replace(tzinfo=UTC) if instant and instant.tzinfo is None else instant
 
 
 def _digests(settings: Mapping[str, str] | None, names: frozenset[str]) -> dict[str, str]:

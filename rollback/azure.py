@@ -22,7 +22,7 @@ from rollback.errors import (
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
-    from azure.core.exceptions import HttpResponseError
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
     from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
     from azure.identity.aio import DefaultAzureCredential
 
@@ -46,6 +46,7 @@ class RenewableCredential:
     def __init__(self, settings: platform.Azure) -> None:
         self._settings = settings
         self._inner = self._make()
+        self._forgotten: list[DefaultAzureCredential] = []
 
     def _make(self) -> "DefaultAzureCredential":
         from azure.identity.aio import DefaultAzureCredential
@@ -60,14 +61,15 @@ class RenewableCredential:
         """A token for the scopes, from the cache while it is good."""
         return await self._inner.get_token(*scopes, **options)
 
-    async def renew(self) -> None:
-        """Forget every token: the next one comes from Entra ID."""
-        await self._inner.close()
+    def renew(self) -> None:
+        """Forget every token: the next one comes from Entra ID. Who still waits for one of the old kind gets it."""
+        self._forgotten.append(self._inner)
         self._inner = self._make()
 
     async def close(self) -> None:
         """Close what the credential holds open."""
-        await self._inner.close()
+        for each in (*self._forgotten, self._inner):
+            await each.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,7 +95,7 @@ def _authentication(credential: RenewableCredential) -> "AsyncBearerTokenCredent
             base: Any = super()
             if await base.on_challenge(request, response):
                 return True
-            await credential.renew()
+            credential.renew()
             await base.authorize_request(request, SCOPE)
             return True
 
@@ -147,7 +149,7 @@ def ours(what: str, error: Exception) -> RollbackError:
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, ClientAuthenticationError):
-        return _credential_rejected(error)
+        return _no_token(error)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _from_status(what, error)
     return AzureUnreachable(
@@ -156,13 +158,23 @@ def ours(what: str, error: Exception) -> RollbackError:
     )
 
 
-def _credential_rejected(error: "HttpResponseError") -> CredentialRejected:
-    # The SDK's text lists every credential that was tried, over many lines; the AADSTS code is what people look up.
-    first = next((line.strip() for line in str(error).splitlines() if "AADSTS" in line), "")
-    told = first.split("Trace ID")[0].strip() or "No credential was accepted."
+def _no_token(error: "ClientAuthenticationError") -> RollbackError:
+    """Why no token could be had. The SDK's text lists every credential that it tried, over many lines."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    rejected = next((line for line in lines if "AADSTS" in line), None)
+    if rejected is not None:
+        return CredentialRejected(
+            f"Entra ID rejects the credential. {rejected.split('Trace ID')[0].strip()}",
+            remedy="Check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or run 'az login'.",
+        )
+    if any("connect" in line.lower() or "timed out" in line.lower() for line in lines):
+        return AzureUnreachable(
+            "No answer from Entra ID (login.microsoftonline.com).",
+            remedy="Check the network, HTTPS_PROXY and https://azure.status.microsoft.",
+        )
     return CredentialRejected(
-        f"Entra ID rejects the credential. {told}",
-        remedy="Check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or run 'az login'.",
+        "There is no credential for Azure.",
+        remedy="Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or run 'az login'.",
     )
 
 

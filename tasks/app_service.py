@@ -54,8 +54,10 @@ async def swap_slots(plan: SwapPlan) -> None:
 
     run.where_things_stand = describe
     swapped = await swap.converge(run.backend.swap_timeout_seconds)
-    run.azure_seconds = swapped.azure_seconds if swapped.by_us else None
-    run.note(swapped.note)
+    if swapped.by_us:
+        run.azure_seconds = swapped.azure_seconds
+    else:
+        run.note(swapped.note)
 
 
 @step("Remove ramp-up rules", timeout_seconds=600)

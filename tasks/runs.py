@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -45,7 +45,19 @@ class Conducted:
         self._dry_run = dry_run
         self._plan: Plan | None = None
         self._messages: set[asyncio.Task[None]] = set()
+        self._holding = AsyncExitStack()
         self.outcome: Outcome | None = None
+
+    async def claim(self) -> None:
+        """Hold the environment until the run ends; a dry run only looks, beside whoever holds it.
+
+        Raises `UnknownEnvironment` or `EnvironmentLocked`.
+        """
+        run, header = self._run, self._run.header
+        run.settings.backend(header.environment)
+        if not self._dry_run:
+            held = leases.held(run.store.leases, header.environment, header.run, header.procedure)
+            run.lease = await self._holding.enter_async_context(held)
 
     async def show(self, plan: Plan, kind: type[Plan]) -> None:
         """Keep the plan, unless this run has one already, and show it."""
@@ -72,6 +84,7 @@ class Conducted:
     async def finish(self, error: BaseException | None) -> None:
         """Give the run its end state: journal, lease, outcome, report, artifacts."""
         run, plan = self._run, self._plan
+        await self._holding.aclose()
         ending = ending_after(error, run.journal, plan, run.header.run) if error else self._good_ending(plan)
         if isinstance(error, asyncio.CancelledError):
             ending = await self._with_state_of_things(ending)
@@ -90,6 +103,12 @@ class Conducted:
             raise AssertionError("a procedure ended well without a plan")
         if self._dry_run:
             return Ending(EndState.PLANNED, f"{plan.title}. Nothing was touched.")
+        if not plan.already_there and not self._run.journal.confirmed_changes():
+            return Ending(
+                EndState.ALREADY_THERE,
+                f"{plan.goal}, verified from outside. Somebody else got there first: this run sent nothing that counted.",
+                plan.afterwards(),
+            )
         if plan.already_there:
             return Ending(EndState.ALREADY_THERE, f"{plan.goal} already, verified from outside. Nothing was touched.")
         return Ending(EndState.ROLLED_BACK, f"{plan.goal} again, verified from outside.", plan.afterwards())
@@ -133,14 +152,8 @@ async def conduct(
     enter(run)
     conducted = Conducted(run, dry_run=dry_run)
     try:
-        _ = run.backend
-        if not dry_run:
-            async with leases.held(store.leases, environment, folder.header.run, procedure) as run.lease:
-                yield conducted
-                await conducted.finish(None)
-        else:
-            yield conducted
-            await conducted.finish(None)
+        yield conducted
+        await conducted.finish(None)
     except RollbackError as error:
         log.error("%s", error)  # noqa: TRY400 - the text is for people; the traceback would only bury it
         await conducted.finish(error)

@@ -1,0 +1,40 @@
+"""The sandbox for every test that speaks to Azure: one per test process, back at its starting state for each test."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from support import ROOT, Sandbox, World, quick_platform_file
+
+from sandbox.control import Control
+
+os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sandbox]:
+    folder = tmp_path_factory.mktemp("sandbox")
+    command = [sys.executable, "-m", "sandbox"]
+    state = ["--state", str(folder)]
+    subprocess.run([*command, "up", *state, "--detach"], check=True, cwd=ROOT, capture_output=True)
+    try:
+        told = subprocess.run([*command, "env", *state], check=True, cwd=ROOT, capture_output=True, text=True)
+        environment = dict(shlex.split(line)[1].split("=", 1) for line in told.stdout.splitlines())
+        yield Sandbox(Control(folder), environment, folder)
+    finally:
+        subprocess.run([*command, "down", *state], check=True, cwd=ROOT, capture_output=True)
+
+
+@pytest.fixture
+def world(running_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Azure at its starting state: production serves v1.2.3, slot staging holds v1.2.2."""
+    running_sandbox.control.reset()
+    for name, value in running_sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path)))
+    return World(running_sandbox.control)

@@ -1,0 +1,76 @@
+"""What tests share: the running sandbox, the flow run the plain way, and what users and Azure show afterwards."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.roll_back_backend import roll_back_backend
+from rollback.journal import Entry
+from rollback.runs import Outcome
+from sandbox.control import Control
+from tasks.runs import watching
+
+ROOT = Path(__file__).parent.parent
+PLATFORM_FILE = ROOT / "deployments" / "fundrbolt.toml"
+V1, V2, V3 = "v1.2.1", "v1.2.2", "v1.2.3"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox, and the environment that points clients at it."""
+
+    control: Control
+    environment: dict[str, str]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class World:
+    """What Azure shows after a run, told by the sandbox's own books."""
+
+    control: Control
+
+    def runs_in(self, slot: str) -> str | None:
+        return self.control.status().sites["production"].slots[slot].release
+
+    @property
+    def serving(self) -> str | None:
+        return self.runs_in("production")
+
+    @property
+    def swaps(self) -> list[str]:
+        """Who swapped, in order."""
+        return [swap.by for swap in self.control.swaps()]
+
+    def changes_asked_for(self) -> list[str]:
+        """Every request since the start of the sandbox's day that would change something, but for lists and swaps."""
+        return [
+            f"{entry.method} {entry.path}"
+            for entry in self.control.audit()
+            if entry.host == "management.azure.com"
+            and entry.method in {"POST", "PUT", "PATCH", "DELETE"}
+            and not entry.path.split("?")[0].endswith("/list")
+        ]
+
+
+async def run_flow(watch: Callable[[Entry], None] | None = None, **parameters: object) -> Outcome:
+    """The flow as the command line runs it without a Prefect server."""
+    token = watching.set((watch,) if watch else ())
+    try:
+        outcome = await roll_back_backend.fn(**{"reason": "a test", **parameters})
+    finally:
+        watching.reset(token)
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def quick_platform_file(folder: Path, **backend: object) -> Path:
+    """The platform's own file, with times that suit a sandbox which does not wait as Azure does."""
+    quick = {"settle_seconds": 1, "swap_timeout_seconds": 20, **backend}
+    lines = "\n".join(f"{name} = {value}" for name, value in quick.items())
+    content = PLATFORM_FILE.read_text(encoding="utf-8")
+    content = content.replace('slot = "staging"\n', f'slot = "staging"\n{lines}\n')
+    content = content.replace('manifest = "releases.toml"', f'manifest = "{PLATFORM_FILE.parent}/releases.toml"')
+    file = folder / "fundrbolt.toml"
+    file.write_text(content, encoding="utf-8")
+    return file
