@@ -106,7 +106,7 @@ class Conducted:
         if not plan.already_there and not self._run.journal.confirmed_changes():
             return Ending(
                 EndState.ALREADY_THERE,
-                f"{plan.goal}, verified from outside. Somebody else got there first: this run sent nothing that counted.",
+                f"{plan.goal}, verified from outside. Somebody else got there first; this run swapped nothing.",
                 plan.afterwards(),
             )
         if plan.already_there:
