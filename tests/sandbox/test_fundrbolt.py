@@ -144,10 +144,10 @@ def client_of_one_build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ht
     build.stop()
 
 
-def test_a_session_is_found_again_until_it_is_unknown(start: Callable[..., Build]) -> None:
+def test_sessions_are_found_again_and_unknown_ones_are_not(start: Callable[..., Build]) -> None:
     client = start().client
-    session = client.post("/api/v1/sessions").json()
-    assert client.get(f"/api/v1/sessions/{session['id']}").json() == session
+    sessions = [client.post("/api/v1/sessions").json() for _ in range(2)]
+    assert [client.get(f"/api/v1/sessions/{session['id']}").json() for session in sessions] == sessions
     assert client.get("/api/v1/sessions/unknown").status_code == 404
 
 
@@ -246,6 +246,7 @@ def test_each_request_is_one_line_without_body_query_and_session_id(start: Calla
     [
         ("v9.9.9", {}, "there is no release 'v9.9.9'; known: v1.2.1, v1.2.2, v1.2.3"),
         ("v1.2.2", {"FAILURE_SHARE": "2"}, "FAILURE_SHARE must be a number from 0 to 1, not '2'"),
+        ("v1.2.2", {"FAILURE_SHARE": "some"}, "FAILURE_SHARE must be a number from 0 to 1, not 'some'"),
         ("v1.2.2", {"FAILURE_SEED": "x"}, "FAILURE_SEED must be a whole number, not 'x'"),
         ("v1.2.2", {"WARM_UP_SECONDS": "nan"}, "WARM_UP_SECONDS must be a number from 0 to 3600, not 'nan'"),
         ("v1.2.2", {"DATABASE_URL": "postgresql://u:pass@h/d"}, "DATABASE_URL must look like sqlite:///FILE"),

@@ -224,7 +224,7 @@ async def test_counts_since_a_moment_leave_out_what_was_asked_before(url: str, o
 
 
 async def test_users_are_served_by_one_version_once_a_whole_row_of_them_is(url: str, origin: Origin) -> None:
-    async with Traffic(url, rate=200) as users:
+    async with Traffic(url, rate=200, concurrency=1) as users:
         await until_asked(users, 5)
         waiting = asyncio.create_task(users.wait_until_served_only_by("v1.2.2", 20))
         origin.version = "v1.2.2"
