@@ -71,7 +71,8 @@ def busy(world: World, site: Site, operation: Operation) -> ArmError:
         "Cannot modify this site because another operation is in progress. Details: "
         f"Id: {operation.id}, OperationName: {operation.name}, CreatedTime: {american(operation.created)}, "
         f"WebSystemName: websites, SubscriptionName: {world.state.subscription_id}, "
-        f"WebspaceName: {site.group}-EastUSwebspace, SiteName: {site.name}, SlotName: {operation.source}, ServerFarmName: , GeoOperationId: (null)",
+        f"WebspaceName: {site.group}-EastUSwebspace, SiteName: {site.name}, SlotName: {operation.source}, "
+        "ServerFarmName: , GeoOperationId: (null)",
     )
 
 

@@ -1,0 +1,103 @@
+"""The genuine SDK, a plain HTTPS client and the control object, all on one sandbox at its starting state."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+from azure.identity.aio import ClientSecretCredential
+from azure.mgmt.web.aio import WebSiteManagementClient
+from azure_names import SITE, SUBSCRIPTION
+from support import Sandbox
+
+from sandbox.control import Control
+
+WAIT_SECONDS = 20
+
+
+@pytest.fixture
+def control(running_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Control:
+    running_sandbox.control.reset()
+    for name, value in running_sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_sandbox.control
+
+
+@pytest.fixture
+def environment(running_sandbox: Sandbox) -> dict[str, str]:
+    return running_sandbox.environment
+
+
+@pytest.fixture
+async def credential(control: Control, environment: dict[str, str]) -> AsyncIterator[ClientSecretCredential]:
+    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+    who, ca = [environment[name] for name in names], environment["SSL_CERT_FILE"]
+    # aiohttp reads SSL_CERT_FILE once, when it is imported: for this process that is before there is a sandbox.
+    async with ClientSecretCredential(*who, connection_verify=ca) as made:
+        yield made
+
+
+@pytest.fixture
+async def sdk(
+    credential: ClientSecretCredential, environment: dict[str, str]
+) -> AsyncIterator[WebSiteManagementClient]:
+    """Without retries: a test must see what the sandbox answered."""
+    options = {"polling_interval": 0.1, "retry_total": 0, "connection_verify": environment["SSL_CERT_FILE"]}
+    async with WebSiteManagementClient(credential, SUBSCRIPTION, **options) as client:
+        yield client
+
+
+@pytest.fixture
+async def https(control: Control) -> AsyncIterator[httpx.AsyncClient]:
+    """Finds proxy and CA in the environment, like every client."""
+    async with httpx.AsyncClient(timeout=30) as client:
+        yield client
+
+
+class Arm:
+    """Requests to management.azure.com with a token."""
+
+    def __init__(self, https: httpx.AsyncClient, token: str) -> None:
+        self.https, self.token = https, token
+
+    async def ask(self, method: str, path: str, **options: object) -> httpx.Response:
+        query = {"api-version": "2025-05-01", **options.pop("query", {})}
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        url = f"https://management.azure.com{path}"
+        return await self.https.request(method, url, params=query, headers=headers, **options)
+
+    async def swap(self, path: str = SITE + "/slots/staging", target: str = "production") -> httpx.Response:
+        return await self.ask("POST", f"{path}/slotsswap", json={"targetSlot": target, "preserveVnet": True})
+
+
+@pytest.fixture
+async def arm(https: httpx.AsyncClient, credential: ClientSecretCredential) -> Arm:
+    token = await credential.get_token("https://management.azure.com/.default")
+    return Arm(https, token.token)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object | Awaitable[object]]], Awaitable[None]]:
+    async def wait(condition: Callable[[], object | Awaitable[object]]) -> None:
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            held = condition()
+            if await held if isinstance(held, Awaitable) else held:
+                return
+            assert time.monotonic() < end, "the condition never held"
+            await asyncio.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def swapped(control: Control, eventually) -> Callable[[int], Awaitable[None]]:
+    """Waits until so many swaps were executed and nothing is in progress."""
+
+    async def wait(swaps: int) -> None:
+        await eventually(
+            lambda: len(control.swaps()) == swaps and control.status().sites["production"].operation is None
+        )
+
+    return wait
