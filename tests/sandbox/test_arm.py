@@ -72,9 +72,7 @@ async def test_the_subscription_and_its_groups_are_listed(arm):
     assert (await arm.ask("GET", f"{GROUPS}/{GROUP}")).json()["location"] == "eastus"
 
 
-async def test_a_permission_that_was_taken_away_is_refused_and_shown(
-    arm, control, environment, credential: ClientSecretCredential
-):
+async def test_a_permission_that_was_taken_away_is_refused_and_shown(arm, control, environment, credential):
     action = "Microsoft.Web/sites/slots/slotsswap/action"
     control.break_("deny", action=action)
     answer = await arm.swap()
