@@ -30,11 +30,8 @@ Triage notes:
     still see errors; look at the evidence. `failed part-way`: the report lists what was done and what was not.
 """
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.client.schemas.objects import State
-from pydantic import Field
 
 from rollback.runs import Outcome
 from rollback.slot_swap import SwapPlan
@@ -51,16 +48,21 @@ RTO_TARGET_SECONDS = 30
     timeout_seconds=5400,
 )
 async def roll_back_backend(
-    environment: Annotated[str, Field(description="An environment of fundrbolt.toml.")] = "production",
-    release: Annotated[
-        str | None,
-        Field(description="The release that must come back, for instance v1.2.2. Empty: the one known to have served."),
-    ] = None,
-    reason: Annotated[str, Field(description="Why, for the record.")] = "",
-    dry_run: Annotated[bool, Field(description="Only plan: nothing is touched.")] = False,
-    resume: Annotated[str | None, Field(description="An unfinished run to go on with, by its name.")] = None,
+    environment: str,
+    reason: str,
+    release: str | None = None,
+    dry_run: bool = False,
+    resume: str | None = None,
 ) -> Outcome | State[Outcome]:
-    """Bring the previous build back into production."""
+    """Bring the previous build back into production.
+
+    Args:
+        environment: An environment of fundrbolt.toml, for instance production.
+        reason: Why, in a sentence: it goes into the record and the report.
+        release: The release that must come back, for instance v1.2.2. Empty: the one known to have served before.
+        dry_run: Only plan: show what would be done, touch nothing.
+        resume: The name of an unfinished run to go on with, as 'rollback status' tells it.
+    """
     async with runs.conduct(
         "roll-back-backend", environment=environment, release=release, reason=reason, dry_run=dry_run, resume=resume
     ) as run:

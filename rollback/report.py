@@ -73,7 +73,6 @@ def html(header: RunHeader, plan: Plan | None, journal: Journal, outcome: Outcom
         "plan": plan,
         "steps": journal.steps(),
         "outcome": outcome,
-        "mark": MARK[outcome.end_state],
     }
     return _templates().get_template("report.html.j2").render(**context)
 

@@ -74,7 +74,7 @@ async def remove_ramp_up_rules(plan: SwapPlan) -> None:
                 run.journal.write(Event.CONFIRMED, change=ROUTING, text="No user is sent to the slot any more.")
             return
         run.check_lease()
-        run.journal.write(Event.SENDING, change=ROUTING, text=f"Removing {len(plan.ramp_up)} ramp-up rules.")
+        run.journal.write(Event.SENDING, change=ROUTING, text="Removing the ramp-up rules.")
         try:
             await app.remove_ramp_up_rules()
         except (PermissionMissing, CredentialRejected):

@@ -57,7 +57,7 @@ async def run_flow(watch: Callable[[Entry], None] | None = None, **parameters: o
     """The flow as the command line runs it without a Prefect server."""
     token = watching.set((watch,) if watch else ())
     try:
-        outcome = await roll_back_backend.fn(**{"reason": "a test", **parameters})
+        outcome = await roll_back_backend.fn(**{"environment": "production", "reason": "a test", **parameters})
     finally:
         watching.reset(token)
     assert isinstance(outcome, Outcome)
