@@ -1,0 +1,225 @@
+"""`rollback`: plan and run procedures, see what holds an environment, check what a rollback needs.
+
+Only click is imported up here: `rollback --help` must answer at once.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from deployments.procedures import Request
+    from rollback.settings import Settings
+
+PROCEDURES = ("roll-back-backend",)
+"""The deployments' own names, so that the UI, alert rules and the command line say the same."""
+
+REFUSED = 4
+CANCELLED = 130
+EXIT_STATUSES = """
+\b
+Exit statuses:
+    0  planned, rolled back, or already there: what was asked for is true
+    1  a defect of this program; the place of its details is printed
+    2  wrong usage of this command
+    3  rolled back, not verified: in place, but users may still see errors
+    4  refused: nothing was touched
+    5  failed, nothing changed
+    6  failed part-way: the report says what was done and what was not
+    7  outcome unknown: something was sent, and what it did is not known
+  130  cancelled
+"""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class OneMessageGroup(click.Group):
+    """Shows an error of ours as one message, with the exit status of `refused`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from rollback.errors import RollbackError
+
+        try:
+            return super().invoke(ctx)
+        except RollbackError as error:
+            click.echo(f"rollback: {error}", err=True)
+            ctx.exit(REFUSED)
+        except KeyboardInterrupt:
+            click.echo("rollback: cancelled before anything was started.", err=True)
+            ctx.exit(CANCELLED)
+
+
+def _use_platform_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
+    if file is not None:
+        os.environ["ROLLBACK_CONFIG"] = str(file)
+        ctx.find_root().obj = file
+
+
+def config_option(command: Command) -> Command:
+    """Add --config."""
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_use_platform_file,
+        help="Platform file. Default: ROLLBACK_CONFIG, or fundrbolt.toml here or above.",
+    )(command)
+
+
+def target_options(command: Command) -> Command:
+    """Add what `plan` and `run` have in common."""
+    options = [
+        click.argument("procedure", type=click.Choice(PROCEDURES)),
+        click.option("-e", "--environment", required=True, help="An environment of the platform file."),
+        click.option("--release", help="The release that must come back. Default: the one known to have served."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
+        config_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(
+    cls=OneMessageGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_STATUSES,
+)
+@config_option
+def main() -> None:
+    """Roll the platform back, and say exactly what was done.
+
+    \b
+    Examples:
+      rollback doctor                                           is everything there that a rollback needs?
+      rollback plan roll-back-backend -e production             what would be done; only reads
+      rollback run roll-back-backend -e production --reason "checkout fails since v1.2.3"
+      rollback status                                           what holds each environment, and the latest runs
+    """
+    sys.excepthook = _told_in_one_line
+
+
+@main.command(epilog=EXIT_STATUSES)
+@target_options
+@click.option("--reason", default="", help="Why, for the record.")
+def plan(procedure: str, environment: str, release: str | None, reason: str, as_json: bool) -> None:
+    """Show what PROCEDURE would do, on which resources and why; only reads.
+
+    \b
+    Examples:
+      rollback plan roll-back-backend -e production
+      rollback plan roll-back-backend -e production --release v1.2.2 --json
+    """
+    from deployments.procedures import Request
+    from deployments.run_command import show_plan
+
+    request = Request(procedure, environment, release, reason, dry_run=True)
+    settings = _settings_for(request)
+    sys.exit(asyncio.run(show_plan(settings, request, as_json=as_json)))
+
+
+@main.command(epilog=EXIT_STATUSES)
+@target_options
+@click.option("--reason", default="", help="Why, for the record. Needed for a new run.")
+@click.option("--dry-run", is_flag=True, help="Stop after the plan: nothing is touched.")
+@click.option("--resume", metavar="RUN", help="Go on with an unfinished run, by its name.")
+@click.option("--abandon", metavar="RUN", help="Give an unfinished run up: frees the environment, changes nothing.")
+@click.option("--here", is_flag=True, help="Run in this process, even if a Prefect server and worker are there.")
+@click.option("--quiet", is_flag=True, help="Print only how it ended.")
+def run(
+    procedure: str,
+    environment: str,
+    release: str | None,
+    reason: str,
+    dry_run: bool,
+    resume: str | None,
+    abandon: str | None,
+    here: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Carry PROCEDURE out and watch it to its end.
+
+    With a Prefect server (PREFECT_API_URL) and a live worker the run is started there; otherwise it says so and does
+    the same by itself. Ctrl-C cancels the run, which then ends by itself and says what state things are in.
+
+    \b
+    Examples:
+      rollback run roll-back-backend -e production --reason "checkout fails since v1.2.3"
+      rollback run roll-back-backend -e production --release v1.2.2 --reason "…" --here
+      rollback run roll-back-backend -e production --resume 1f6c20ab
+      rollback run roll-back-backend -e production --abandon 1f6c20ab
+    """
+    from deployments.procedures import Request
+    from deployments.run_command import abandon_run, carry_out
+
+    _check_usage(release, reason, resume, abandon, dry_run=dry_run)
+    request = Request(procedure, environment, release, reason, dry_run=dry_run, resume=resume)
+    settings = _settings_for(request)
+    if abandon:
+        sys.exit(abandon_run(settings, request, abandon))
+    # A worker reads its own platform file: one that is named here can only be meant for this process.
+    own_file = click.get_current_context().find_root().obj is not None
+    sys.exit(asyncio.run(carry_out(settings, request, here=here, own_file=own_file, as_json=as_json, quiet=quiet)))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@config_option
+def status(as_json: bool) -> None:
+    """Show what holds each environment, the latest runs, and what is known to have served; only reads files."""
+    from deployments.status import show_status
+    from rollback.settings import load_settings
+
+    show_status(load_settings(), as_json=as_json)
+
+
+@main.command()
+@click.option("-e", "--environment", help="Only this environment. Default: all.")
+@config_option
+def doctor(environment: str | None) -> None:
+    """Check everything that a rollback needs; only reads. Exit status 0, or 4 where something is missing.
+
+    Needs a platform file and a credential (AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET; a managed identity;
+    or 'az login'), nothing else.
+    """
+    from deployments.doctor import examine
+
+    sys.exit(0 if asyncio.run(examine(environment)) else REFUSED)
+
+
+def _check_usage(release: str | None, reason: str, resume: str | None, abandon: str | None, *, dry_run: bool) -> None:
+    known = [name for name, given in (("--resume", resume), ("--abandon", abandon)) if given]
+    if len(known) == 2:
+        raise click.UsageError("--resume and --abandon exclude each other.")
+    if known and (release or dry_run):
+        raise click.UsageError(f"{known[0]} takes the run as it was planned: without --release and --dry-run.")
+    if not known and not reason.strip():
+        raise click.UsageError("Missing option '--reason': a run is kept with why it was started.")
+
+
+def _settings_for(request: "Request") -> "Settings":
+    """The settings; raises a `Refused` for what is wrong in them or in the request."""
+    from deployments.procedures import check
+    from rollback.settings import load_settings
+
+    settings = load_settings()
+    check(settings, request)
+    return settings
+
+
+def _told_in_one_line(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """A defect: one line for the operator, the details in a file."""
+    from deployments.defects import keep_details
+
+    click.echo(f"rollback: a defect of this program ({kind.__name__}). {keep_details(error, trace)}", err=True)
+
+
+if __name__ == "__main__":
+    main()

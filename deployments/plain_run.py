@@ -1,0 +1,73 @@
+"""The plain way: the same flow in this process, with no Prefect server at all."""
+
+import asyncio
+import logging
+import os
+from contextvars import Context, copy_context
+from typing import Any
+
+from deployments.defects import keep_details
+from deployments.live_view import View
+from deployments.procedures import Request, flow_of
+from deployments.signals import ending_by_signals
+from rollback.context import current
+from rollback.runs import Outcome
+
+OFFLINE = {
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+"""Prefect's own switches: no server is started for us, and nothing is sent to one."""
+
+
+async def run_here(request: Request, view: View) -> Outcome:
+    """Run the procedure's flow as a plain function, and return how it ended.
+
+    Ctrl-C and SIGTERM cancel it, once: it ends by itself and says what state things are in. It goes on when its
+    terminal is closed. A defect is shown with the place of its details; the outcome tells what it left.
+    """
+    os.environ.update(OFFLINE)
+    os.environ.pop("PREFECT_API_URL", None)
+    flow = flow_of(request.procedure)
+    from tasks.runs import watching
+
+    # What the loggers say is in the journal, which the view shows: once is enough.
+    logging.getLogger().addHandler(logging.NullHandler())
+    context = copy_context()
+    context.run(watching.set, (view,))
+    running = asyncio.create_task(flow.fn(**request.parameters()), context=context)
+    with ending_by_signals(lambda: _cancel_once(running, view)):
+        await asyncio.wait({running})
+    error = None if running.cancelled() else running.exception()
+    if error is None and not running.cancelled():
+        return _as_outcome(request, running.result())
+    outcome = _outcome_of(context)
+    if outcome is None:
+        return running.result()
+    if error is not None:
+        view.say(f"A defect of this program ({type(error).__name__}). {keep_details(error, error.__traceback__)}")
+    return outcome
+
+
+def _as_outcome(request: Request, result: object) -> Outcome:
+    if not isinstance(result, Outcome):
+        raise TypeError(f"{request.procedure} returned {type(result).__name__}, not its outcome")
+    return result
+
+
+def _outcome_of(context: Context) -> Outcome | None:
+    """The outcome of the run that was going on in a context; none where there was no run yet."""
+    try:
+        return context.run(current).folder.outcome()
+    except LookupError:
+        return None
+
+
+def _cancel_once(running: "asyncio.Task[Any]", view: View) -> None:
+    # A second cancellation would interrupt the reading that tells what state things are in.
+    if running.cancelling():
+        view.say("Already cancelled; it is ending. Killing it now would leave the environment unfinished.")
+    else:
+        view.say("Cancelling: the run ends by itself and says what state things are in.")
+        running.cancel()

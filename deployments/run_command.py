@@ -1,0 +1,130 @@
+"""`rollback plan` and `rollback run`: where a run takes place, what is shown meanwhile, and the one line at its end."""
+
+import json
+
+import click
+
+from deployments.live_view import View, make_view
+from deployments.procedures import Request, open_store, plan_of
+from rollback.journal import Journal
+from rollback.outcomes import EndState
+from rollback.plans import Plan
+from rollback.report import MARK, seconds
+from rollback.runs import Outcome, RunFolder
+from rollback.settings import Settings
+
+
+async def show_plan(settings: Settings, request: Request, *, as_json: bool) -> int:
+    """Plan in this process and print what would be done; the end state's exit status."""
+    from deployments.plain_run import run_here
+
+    with make_view(_title(request), quiet=as_json, to_stderr=True) as view:
+        outcome = await run_here(request, view)
+    plan = plan_of(open_store(settings).get(outcome.run))
+    if as_json:
+        click.echo(_json({"outcome": _document(outcome), "plan": plan and plan.model_dump(mode="json")}))
+        return outcome.end_state.exit_status
+    if plan is not None and outcome.end_state is EndState.PLANNED:
+        _print_plan(plan)
+    _print_end(outcome)
+    return outcome.end_state.exit_status
+
+
+async def carry_out(
+    settings: Settings, request: Request, *, here: bool, own_file: bool, as_json: bool, quiet: bool
+) -> int:
+    """Run the procedure where it can be run, watch it, print how it ended; the end state's exit status."""
+    with make_view(_title(request), quiet=quiet, to_stderr=as_json) as view:
+        outcome = await _run(settings, request, view, here=here, own_file=own_file)
+    if as_json:
+        click.echo(_json(_document(outcome)))
+    elif quiet:
+        click.echo(outcome_line(outcome))
+    else:
+        _print_end(outcome)
+    return outcome.end_state.exit_status
+
+
+async def _run(settings: Settings, request: Request, view: View, *, here: bool, own_file: bool) -> Outcome:
+    from deployments.plain_run import run_here
+    from deployments.prefect_api import PrefectAway
+    from deployments.prefect_runs import run_by_worker
+
+    if own_file and not here:
+        view.say("Running in this process: a worker would use its own platform file, not the one of --config.")
+    elif not here:
+        try:
+            return await run_by_worker(settings, request, view)
+        except PrefectAway as why:
+            view.say(f"Running in this process, without Prefect: {why}.")
+    return await run_here(request, view)
+
+
+def abandon_run(settings: Settings, request: Request, run: str) -> int:
+    """Free the environment of an unfinished run and say what is known of it. Nothing in Azure is changed."""
+    store = open_store(settings)
+    folder = store.get(run)
+    store.leases.abandon(request.environment, run)
+    header, journal = folder.header, folder.journal()
+    click.echo(f"{header.procedure} on {header.environment}, started {header.started_at:%Y-%m-%d %H:%M:%S} UTC")
+    for line in (*_known(folder, journal),):
+        click.echo(f"  {line}")
+    click.echo(f"Run {run} is abandoned; '{request.environment}' is free. Look at it before you start another run.")
+    return 0
+
+
+def _known(folder: RunFolder, journal: Journal) -> list[str]:
+    plan, outcome = plan_of(folder), folder.outcome()
+    lines = [f"plan: {plan.title}"] if plan else ["it ended before it had a plan"]
+    lines += [f"{step.title}: {step.state}" for step in journal.steps()]
+    lines += [f"{change}: happened" for change in journal.confirmed_changes()]
+    lines += [f"{change}: sent, and not known whether it happened" for change in journal.open_changes()]
+    lines.append(f"it ended: {outcome.headline}" if outcome else "it was cut off and had no end")
+    return lines
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """How a run ended, in one line."""
+    azure = f", of which Azure {outcome.azure_seconds:.1f} s" if outcome.azure_seconds else ""
+    headline = " ".join(outcome.headline.split())
+    state = outcome.end_state
+    return f"{MARK[state]} {state.value}: {headline} ({seconds(outcome.duration)}{azure})"
+
+
+def _print_end(outcome: Outcome) -> None:
+    for title, lines in (("Not done", outcome.not_done), ("What to do next", outcome.next_steps)):
+        if lines:
+            click.echo(f"{title}:")
+            for line in lines:
+                click.echo(f"  - {line}")
+    click.echo(outcome_line(outcome))
+    if outcome.report is not None:
+        click.echo(f"Report: {outcome.report}")
+
+
+def _print_plan(plan: Plan) -> None:
+    click.echo(f"\n{plan.title}\n")
+    for number, step in enumerate(plan.steps(), start=1):
+        click.echo(f"  {number}. {step.title}{'' if step.changes else ' (only looks)'}: {step.detail}")
+    click.echo("")
+    for name, value in plan.facts():
+        click.echo(f"  {name}: {value}")
+    for title, lines in (("Good to know", plan.warnings), ("Seen while planning", plan.observations)):
+        if lines:
+            click.echo(f"\n{title}:")
+            for line in lines:
+                click.echo(f"  - {line}")
+    click.echo(f"\nPlan {plan.hash[:12]}, made {plan.made_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _title(request: Request) -> str:
+    return f"{request.procedure} on {request.environment}{', only planning' if request.dry_run else ''}"
+
+
+def _document(outcome: Outcome) -> dict[str, object]:
+    state = outcome.end_state
+    return {**outcome.model_dump(mode="json"), "exit_status": state.exit_status}
+
+
+def _json(document: dict[str, object]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False)
