@@ -10,6 +10,32 @@ from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.state import PRODUCTION, Operation, Site, Slot, SwapStatus
 from sandbox.world import World
 
+CONSTANT: dict[str, Any] = {
+    "usageState": "Normal",
+    "enabled": True,
+    "adminEnabled": True,
+    "availabilityState": "Normal",
+    "reserved": True,
+    "isXenon": False,
+    "hyperV": False,
+    "scmSiteAlsoStopped": False,
+    "clientAffinityEnabled": False,
+    "clientCertEnabled": False,
+    "clientCertMode": "Required",
+    "hostNamesDisabled": False,
+    "outboundIpAddresses": "20.42.0.1",
+    "possibleOutboundIpAddresses": "20.42.0.1,20.42.0.2",
+    "containerSize": 0,
+    "dailyMemoryTimeQuota": 0,
+    "httpsOnly": True,
+    "redundancyMode": "None",
+    "publicNetworkAccess": "Enabled",
+    "storageAccountRequired": False,
+    "keyVaultReferenceIdentity": "SystemAssigned",
+    "sku": "PremiumV3",
+}
+"""Properties that are the same for every site here and that nobody changes."""
+
 SITES = GROUP + "/providers/Microsoft.Web/sites"
 SITE = SITES + "/{site}"
 SLOT = SITE + "/slots/{slot}"
@@ -134,22 +160,15 @@ def _properties(world: World, site: Site, slot: Slot) -> dict[str, Any]:
         {"name": scm, "sslState": "Disabled", "hostType": "Repository"},
     ]
     plan = resource_id(world, site).replace(f"sites/{site.name}", f"serverfarms/{site.plan}")
-    return {
+    return CONSTANT | {
         "name": site.name if slot.name == PRODUCTION else f"{site.name}({slot.name})",
         "state": slot.state,
         "hostNames": [slot.host],
         "webSpace": f"{site.group}-EastUSwebspace-Linux",
         "repositorySiteName": site.name,
-        "usageState": "Normal",
-        "enabled": True,
-        "adminEnabled": True,
         "enabledHostNames": [slot.host, scm],
-        "availabilityState": "Normal",
         "hostNameSslStates": states,
         "serverFarmId": plan,
-        "reserved": True,
-        "isXenon": False,
-        "hyperV": False,
         "lastModifiedTimeUtc": iso(slot.last_modified),
         "siteConfig": {
             "numberOfWorkers": 1,
@@ -160,26 +179,11 @@ def _properties(world: World, site: Site, slot: Slot) -> dict[str, Any]:
             "functionAppScaleLimit": 0,
             "minimumElasticInstanceCount": 0,
         },
-        "scmSiteAlsoStopped": False,
         "targetSwapSlot": slot.prepared_for,
-        "clientAffinityEnabled": False,
-        "clientCertEnabled": False,
-        "clientCertMode": "Required",
-        "hostNamesDisabled": False,
-        "outboundIpAddresses": "20.42.0.1",
-        "possibleOutboundIpAddresses": "20.42.0.1,20.42.0.2",
-        "containerSize": 0,
-        "dailyMemoryTimeQuota": 0,
         "resourceGroup": site.group,
         "defaultHostName": slot.host,
         "slotSwapStatus": _swap_status_json(slot.swap_status),
-        "httpsOnly": True,
-        "redundancyMode": "None",
         "inProgressOperationId": operation.id if operation is not None and involved else None,
-        "publicNetworkAccess": "Enabled",
-        "storageAccountRequired": False,
-        "keyVaultReferenceIdentity": "SystemAssigned",
-        "sku": "PremiumV3",
     }
 
 
