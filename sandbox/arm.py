@@ -233,7 +233,7 @@ def _require_json(body: bytes) -> None:
 
 def missing(request: web.Request, what: str) -> ArmError:
     """501: the sandbox does not do this, and says so here and in its log."""
-    message = f"{request.method} {request.path_qs}: {what}."
+    message = f"{request.method} {request.path}: {what}."
     log.warning("not implemented: %s", message)
     return ArmError(501, "NotImplementedInSandbox", message)
 

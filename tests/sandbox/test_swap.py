@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psutil
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.mgmt.web.models import SiteConfigResource, StringDictionary
@@ -162,6 +163,15 @@ async def test_the_source_runs_with_the_targets_sticky_settings_before_the_switc
     assert prepared != first
     await swap(sdk)
     assert control.status().sites["production"].slots["production"].pid == prepared
+
+
+async def test_a_plain_swap_restarts_the_source_first_if_sticky_settings_differ(sdk, control):
+    control.break_("sticky-differs")
+    first = control.status().sites["production"].slots["staging"].pid
+    await swap(sdk)
+    serving = control.status().sites["production"].slots["production"].pid
+    assert serving != first
+    assert psutil.Process(serving).environ()["EMAIL_SENDER"] == "live"
 
 
 async def test_a_slot_that_never_answers_as_wanted_is_not_swapped(sdk, control):

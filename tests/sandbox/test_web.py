@@ -3,6 +3,7 @@
 import re
 
 import httpx
+import psutil
 import pytest
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.mgmt.web.aio import WebSiteManagementClient
@@ -89,6 +90,21 @@ async def test_app_settings_are_what_the_process_gets(sdk, control, https, event
         return (await https.get(f"https://{STAGING_HOST}/api/v1/donations")).status_code == 500
 
     await eventually(fails)
+
+
+def test_a_process_gets_its_app_settings_and_nothing_of_the_sandbox(control, environment):
+    got = psutil.Process(control.status().sites["production"].slots["production"].pid).environ()
+    assert got["FUNDRBOLT_ENVIRONMENT"] == "production"
+    assert got.keys() == {
+        "PATH",
+        "LANG",
+        "PYTHONUNBUFFERED",
+        "WEBSITE_SITE_NAME",
+        "DATABASE_URL",
+        "FUNDRBOLT_ENVIRONMENT",
+        "WEBSITES_PORT",
+    }
+    assert environment["AZURE_CLIENT_SECRET"] not in got.values()
 
 
 async def test_sticky_names_belong_to_the_whole_app(sdk, arm):
