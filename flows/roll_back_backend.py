@@ -33,8 +33,8 @@ Triage notes:
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from rollback.backend_plans import SwapPlan
 from rollback.runs import Outcome
-from rollback.slot_swap import SwapPlan
 from tasks import app_service, probes, records, runs
 
 RTO_TARGET_SECONDS = 30

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
-from rollback.app_service import AppService, OperationResult, RampUpRule, SentSwap, Slot, SwapAnswer
+from rollback.app_service import AppService, OperationResult, SentSwap, Slot, SwapAnswer
 from rollback.errors import (
     OperationInProgress,
     OutcomeUnknown,
@@ -23,7 +23,7 @@ from rollback.errors import (
     Transient,
 )
 from rollback.journal import Event, Journal
-from rollback.plans import Plan, PlannedStep
+from rollback.models import Model
 from rollback.releases import Build
 
 SWAP = "slot swap"
@@ -38,79 +38,22 @@ POLL_SECONDS = 1.0
 BUSY_WAIT_SECONDS = 2.0
 
 
-class SwapPlan(Plan):
-    """Bring the slot's build into production by swapping the two."""
+class SwapBasis(Model):
+    """Two slots before a swap: what must still hold when it is sent."""
 
-    resource_group: str
     app: str
     slot: str
     serving: Build
-    """What production runs when the plan is made."""
+    """What production runs."""
     target: Build
-    evidence: str
-    """Why the target may serve: named by a person, or known to have served production."""
+    """What the slot runs, and production is to run."""
     last_swap_at: datetime | None
-    """Azure's time stamp of the last swap when the plan is made."""
+    """Azure's time stamp of the last swap."""
     slot_modified_at: datetime | None
-    ramp_up: tuple[RampUpRule, ...]
-
-    @property
-    def title(self) -> str:
-        """What it does, in one line."""
-        if self.already_there:
-            return f"{self.environment} already serves {self.target.name}: nothing to swap"
-        return f"{self.environment} back from {self.serving.name} to {self.target.name}, by swapping slot '{self.slot}'"
-
-    def steps(self) -> list[PlannedStep]:
-        """What will be done, in order."""
-        verify = PlannedStep(
-            title="Verify from outside",
-            detail=f"users of {self.app} get {self.target.name}, several times in a row, without errors",
-            changes=False,
-        )
-        if self.already_there:
-            return [verify]
-        swap = PlannedStep(
-            title="Swap slots",
-            detail=f"slot '{self.slot}' of {self.app} ({self.target}) becomes production; "
-            f"{self.serving} goes on running in '{self.slot}'",
-        )
-        routing = [
-            PlannedStep(
-                title="Remove ramp-up rules",
-                detail=f"rule '{rule.name}' sends {rule.percent:g} % of users to {rule.host}: "
-                "after the swap that is the bad build",
-            )
-            for rule in self.ramp_up
-        ]
-        return [swap, *routing, verify]
-
-    def facts(self) -> list[tuple[str, str]]:
-        """The binding facts, for people."""
-        swapped = f"{self.last_swap_at:%Y-%m-%d %H:%M:%S} UTC" if self.last_swap_at else "none that Azure tells"
-        return [
-            ("App", f"{self.app} in {self.resource_group}, slot '{self.slot}'"),
-            ("Production now", str(self.serving)),
-            ("Comes back", str(self.target)),
-            ("Why it may serve", self.evidence),
-            ("Last swap", swapped),
-        ]
-
-    def afterwards(self) -> tuple[str, ...]:
-        """What is left to people when it is done."""
-        return (
-            f"The bad build {self.serving} still runs in slot '{self.slot}': do not swap by hand, it would come back.",
-            "Find the root cause, and deploy a mended release.",
-        )
-
-    @property
-    def goal(self) -> str:
-        """What is true when it is done, in one line."""
-        return f"{self.environment} serves {self.target.name}"
 
 
 class State(Enum):
-    """What a reading of the slots means for a plan."""
+    """What a reading of the slots means for a swap."""
 
     BEFORE = auto()
     """As planned: not swapped since."""
@@ -124,9 +67,9 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Reading:
-    """Both slots at one moment, seen from a plan."""
+    """Both slots at one moment, seen from a swap's basis."""
 
-    plan: SwapPlan
+    basis: SwapBasis
     production: Slot
     slot: Slot
 
@@ -143,7 +86,7 @@ class Reading:
     @property
     def target_serves(self) -> bool:
         """Whether production runs the target."""
-        return self.production.build.digest == self.plan.target.digest
+        return self.production.build.digest == self.basis.target.digest
 
     @property
     def state(self) -> State:
@@ -152,14 +95,14 @@ class Reading:
             return State.MOVING
         if self.target_serves:
             return State.SWAPPED
-        as_planned = (self.plan.serving.digest, self.plan.target.digest, self.plan.last_swap_at)
+        as_planned = (self.basis.serving.digest, self.basis.target.digest, self.basis.last_swap_at)
         now = (self.production.build.digest, self.slot.build.digest, self.last_swap_at)
         return State.BEFORE if now == as_planned else State.FOREIGN
 
     @property
     def slot_was_modified(self) -> bool:
         """Whether somebody changed the slot since the plan; a swap of ours changes it too."""
-        return self.slot.last_modified != self.plan.slot_modified_at
+        return self.slot.last_modified != self.basis.slot_modified_at
 
     @property
     def facts(self) -> tuple[object, ...]:
@@ -185,7 +128,7 @@ class Swapped:
 
 
 class SlotSwap:
-    """Carries out one plan's swap, whatever happens to its requests.
+    """Carries out one swap, whatever happens to its requests; `change` is its name in the journal.
 
     `check_lease` is called right before each request that changes something, and raises when the environment is not
     ours.
@@ -194,13 +137,15 @@ class SlotSwap:
     def __init__(
         self,
         app: AppService,
-        plan: SwapPlan,
+        basis: SwapBasis,
         journal: Journal,
         check_lease: Callable[[], None],
         settle_seconds: float,
+        change: str = SWAP,
     ) -> None:
         self._app = app
-        self._plan = plan
+        self._basis = basis
+        self._change = change
         self._journal = journal
         self._check_lease = check_lease
         self._settle_seconds = settle_seconds
@@ -233,10 +178,10 @@ class SlotSwap:
             if self._succeeded:
                 raise self._contradiction(reading)
             if self._is_open():
-                self._journal.write(Event.NO_EFFECT, change=SWAP, text=f"Not swapped: {reading}.")
+                self._journal.write(Event.NO_EFFECT, change=self._change, text=f"Not swapped: {reading}.")
             if sends == MOST_SENDS or refusals == MOST_REFUSALS:
                 raise SwapFailed(
-                    f"Azure did not swap the slots of '{self._plan.app}' in {sends + refusals} tries: {self._failure}",
+                    f"Azure did not swap the slots of '{self._basis.app}' in {sends + refusals} tries: {self._failure}",
                     remedy="Nothing was swapped. Look at the app's log and at its activity log in the portal.",
                 )
             sent = await self._send()
@@ -276,7 +221,7 @@ class SlotSwap:
     async def _read(self) -> Reading | None:
         """Both slots; none where Azure does not answer while a swap of ours is open: then there is only waiting."""
         try:
-            return Reading(self._plan, *await self._app.get_pair())
+            return Reading(self._basis, *await self._app.get_pair())
         except Transient:
             if not self._is_open():
                 raise
@@ -284,11 +229,13 @@ class SlotSwap:
 
     async def _send(self) -> SentSwap:
         self._check_lease()
-        self._journal.write(Event.SENDING, change=SWAP, text=f"Swapping slot '{self._plan.slot}' with production.")
+        self._journal.write(
+            Event.SENDING, change=self._change, text=f"Swapping slot '{self._basis.slot}' with production."
+        )
         try:
             return await self._app.send_swap()
         except RollbackError:
-            self._journal.write(Event.NO_EFFECT, change=SWAP, text="Azure refused the swap; nothing was done.")
+            self._journal.write(Event.NO_EFFECT, change=self._change, text="Azure refused the swap; nothing was done.")
             raise
 
     async def _follow(self, sent: SentSwap) -> None:
@@ -320,16 +267,16 @@ class SlotSwap:
 
     async def _stand_back(self, sent: SentSwap) -> None:
         self._failure = sent.text
-        self._journal.write(Event.NO_EFFECT, change=SWAP, text=f"Azure did not take the swap: {sent.text}")
+        self._journal.write(Event.NO_EFFECT, change=self._change, text=f"Azure did not take the swap: {sent.text}")
         await asyncio.sleep(min(sent.wait_seconds or BUSY_WAIT_SECONDS, LONGEST_WAIT_SECONDS))
 
     def _confirm(self, reading: Reading) -> tuple[bool, str]:
-        by_us = SWAP in {*self._journal.open_changes(), *self._journal.confirmed_changes()}
+        by_us = self._change in {*self._journal.open_changes(), *self._journal.confirmed_changes()}
         note = f"Swapped: {reading}." if by_us else f"Somebody else already swapped: {reading}. Nothing was sent."
         if reading.operation:
             note += f" Azure still reports operation {reading.operation} as running."
         if by_us:
-            self._journal.write(Event.CONFIRMED, change=SWAP, text=note)
+            self._journal.write(Event.CONFIRMED, change=self._change, text=note)
         return by_us, note
 
     def _foreign(self, reading: Reading) -> PlanIsStale | SomebodyElseSwapped:
@@ -355,15 +302,15 @@ class SlotSwap:
                 remedy="Nothing more is sent. Look at the app in the portal; when it is at rest, resume this run.",
             )
         return OperationInProgress(
-            f"'{self._plan.app}' stayed busy for {timeout_seconds:g} s; nothing was swapped.",
+            f"'{self._basis.app}' stayed busy for {timeout_seconds:g} s; nothing was swapped.",
             remedy="Find out which operation runs on it, then try again.",
         )
 
     def _was_sent(self) -> bool:
-        return any(entry.event is Event.SENDING and entry.change == SWAP for entry in self._journal.entries)
+        return any(entry.event is Event.SENDING and entry.change == self._change for entry in self._journal.entries)
 
     def _is_open(self) -> bool:
-        return SWAP in self._journal.open_changes()
+        return self._change in self._journal.open_changes()
 
     def _note(self, text: str) -> None:
         self._journal.write(Event.NOTE, text=text)

@@ -8,10 +8,11 @@ import asyncio
 import logging
 
 from rollback.app_service import PRODUCTION
+from rollback.backend_plans import SwapPlan
 from rollback.context import current
 from rollback.errors import CredentialRejected, OperationInProgress, PermissionMissing, Transient
 from rollback.journal import Event
-from rollback.slot_swap import Reading, SlotSwap, SwapPlan
+from rollback.slot_swap import Reading, SlotSwap
 from rollback.swap_planning import SwapPlanner
 from tasks import step
 
@@ -47,10 +48,10 @@ async def swap_slots(plan: SwapPlan) -> None:
     """
     run = current()
     app = await run.app_service()
-    swap = SlotSwap(app, plan, run.journal, run.check_lease, run.backend.settle_seconds)
+    swap = SlotSwap(app, plan.basis, run.journal, run.check_lease, run.backend.settle_seconds)
 
     async def describe() -> str:
-        return str(Reading(plan, *await app.get_pair()))
+        return str(Reading(plan.basis, *await app.get_pair()))
 
     run.where_things_stand = describe
     swapped = await swap.converge(run.backend.swap_timeout_seconds)

@@ -1,10 +1,10 @@
 """Our own record of which builds served production."""
 
+from rollback.backend_plans import SwapPlan
 from rollback.context import Run, current
 from rollback.models import now
 from rollback.releases import Build
 from rollback.served import Served, Verdict
-from rollback.slot_swap import SwapPlan
 from tasks import step
 
 

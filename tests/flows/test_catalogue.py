@@ -1,4 +1,4 @@
-"""What holds for every procedure: the operator's page, the typed form, its deployment, and looking again on resuming."""
+"""What holds for every procedure: the operator's page, the form, its deployment, and looking again on resuming."""
 
 import importlib
 import pkgutil

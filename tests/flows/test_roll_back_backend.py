@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from support import V1, V2, V3, World, quick_platform_file, run_flow
 
+from rollback.backend_plans import SwapPlan
 from rollback.errors import SettingsInvalid
 from rollback.outcomes import EndState
 from rollback.runs import Outcome, Store
-from rollback.slot_swap import SwapPlan
 
 
 @pytest.fixture

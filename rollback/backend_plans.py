@@ -1,0 +1,91 @@
+"""The plans of the procedures that change a backend."""
+
+from datetime import datetime
+
+from rollback.app_service import RampUpRule
+from rollback.plans import Plan, PlannedStep
+from rollback.releases import Build
+from rollback.slot_swap import SwapBasis
+
+
+class SwapPlan(Plan):
+    """Bring the slot's build into production by swapping the two."""
+
+    resource_group: str
+    app: str
+    slot: str
+    serving: Build
+    """What production runs when the plan is made."""
+    target: Build
+    evidence: str
+    """Why the target may serve: named by a person, or known to have served production."""
+    last_swap_at: datetime | None
+    """Azure's time stamp of the last swap when the plan is made."""
+    slot_modified_at: datetime | None
+    ramp_up: tuple[RampUpRule, ...]
+
+    @property
+    def title(self) -> str:
+        """What it does, in one line."""
+        if self.already_there:
+            return f"{self.environment} already serves {self.target.name}: nothing to swap"
+        return f"{self.environment} back from {self.serving.name} to {self.target.name}, by swapping slot '{self.slot}'"
+
+    def steps(self) -> list[PlannedStep]:
+        """What will be done, in order."""
+        verify = PlannedStep(
+            title="Verify from outside",
+            detail=f"users of {self.app} get {self.target.name}, several times in a row, without errors",
+            changes=False,
+        )
+        if self.already_there:
+            return [verify]
+        swap = PlannedStep(
+            title="Swap slots",
+            detail=f"slot '{self.slot}' of {self.app} ({self.target}) becomes production; "
+            f"{self.serving} goes on running in '{self.slot}'",
+        )
+        routing = [
+            PlannedStep(
+                title="Remove ramp-up rules",
+                detail=f"rule '{rule.name}' sends {rule.percent:g} % of users to {rule.host}: "
+                "after the swap that is the bad build",
+            )
+            for rule in self.ramp_up
+        ]
+        return [swap, *routing, verify]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The binding facts, for people."""
+        swapped = f"{self.last_swap_at:%Y-%m-%d %H:%M:%S} UTC" if self.last_swap_at else "none that Azure tells"
+        return [
+            ("App", f"{self.app} in {self.resource_group}, slot '{self.slot}'"),
+            ("Production now", str(self.serving)),
+            ("Comes back", str(self.target)),
+            ("Why it may serve", self.evidence),
+            ("Last swap", swapped),
+        ]
+
+    def afterwards(self) -> tuple[str, ...]:
+        """What is left to people when it is done."""
+        return (
+            f"The bad build {self.serving} still runs in slot '{self.slot}': do not swap by hand, it would come back.",
+            "Find the root cause, and deploy a mended release.",
+        )
+
+    @property
+    def goal(self) -> str:
+        """What is true when it is done, in one line."""
+        return f"{self.environment} serves {self.target.name}"
+
+    @property
+    def basis(self) -> SwapBasis:
+        """What must still hold when the swap is sent."""
+        return SwapBasis(
+            app=self.app,
+            slot=self.slot,
+            serving=self.serving,
+            target=self.target,
+            last_swap_at=self.last_swap_at,
+            slot_modified_at=self.slot_modified_at,
+        )
