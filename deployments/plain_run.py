@@ -3,14 +3,12 @@
 import asyncio
 import logging
 import os
-from contextvars import Context, copy_context
-from typing import Any
 
 from deployments.defects import keep_details
+from deployments.flow_at_work import FlowAtWork
 from deployments.live_view import View
 from deployments.procedures import Request, flow_of
 from deployments.signals import ending_by_signals
-from rollback.context import current
 from rollback.runs import Outcome
 
 OFFLINE = {
@@ -30,21 +28,17 @@ async def run_here(request: Request, view: View) -> Outcome:
     os.environ.update(OFFLINE)
     os.environ.pop("PREFECT_API_URL", None)
     flow = flow_of(request.procedure)
-    from tasks.runs import watching
-
     # What the loggers say is in the journal, which the view shows: once is enough.
     logging.getLogger().addHandler(logging.NullHandler())
-    context = copy_context()
-    context.run(watching.set, (view,))
-    running = asyncio.create_task(flow.fn(**request.parameters()), context=context)
-    with ending_by_signals(lambda: _cancel_once(running, view)):
-        await asyncio.wait({running})
-    error = None if running.cancelled() else running.exception()
-    if error is None and not running.cancelled():
-        return _as_outcome(request, running.result())
-    outcome = _outcome_of(context)
+    work = FlowAtWork(flow.fn(**request.parameters()), view)
+    with ending_by_signals(lambda: _cancel(work, view)):
+        await asyncio.wait({work.task})
+    error = None if work.task.cancelled() else work.task.exception()
+    if error is None and not work.task.cancelled():
+        return _as_outcome(request, work.task.result())
+    outcome = work.outcome()
     if outcome is None:
-        return running.result()
+        return work.task.result()
     if error is not None:
         view.say(f"A defect of this program ({type(error).__name__}). {keep_details(error, error.__traceback__)}")
     return outcome
@@ -56,18 +50,8 @@ def _as_outcome(request: Request, result: object) -> Outcome:
     return result
 
 
-def _outcome_of(context: Context) -> Outcome | None:
-    """The outcome of the run that was going on in a context; none where there was no run yet."""
-    try:
-        return context.run(current).folder.outcome()
-    except LookupError:
-        return None
-
-
-def _cancel_once(running: "asyncio.Task[Any]", view: View) -> None:
-    # A second cancellation would interrupt the reading that tells what state things are in.
-    if running.cancelling():
-        view.say("Already cancelled; it is ending. Killing it now would leave the environment unfinished.")
-    else:
+def _cancel(work: FlowAtWork, view: View) -> None:
+    if work.cancel():
         view.say("Cancelling: the run ends by itself and says what state things are in.")
-        running.cancel()
+    else:
+        view.say("Already cancelled; it is ending. Killing it now would leave the environment unfinished.")

@@ -1,0 +1,186 @@
+"""A whole platform on this machine: the sandbox, Prefect's server with its UI, and a worker, as processes.
+
+Everything is kept in one folder. What was started is ended, in reverse order, whatever happens in between.
+"""
+
+import http.client
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rollback.errors import Permanent
+
+ROOT = Path(__file__).parent.parent
+PREFECT_FILE = "deployments/prefect.yaml"
+WORK_POOL = "rollback"
+"""Of that file and of the platform file."""
+SANDBOX = ("-m", "sandbox")
+SERVER = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "warning")
+"""What `prefect server start` runs, without the wait for its command line."""
+READY_SECONDS = 90.0
+LOOK_SECONDS = 0.1
+REQUEST_SECONDS = 5.0
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+}
+"""The server asks nobody outside and registers nothing that is not used here."""
+
+
+class NotStarted(Permanent):
+    """A part of the local platform did not come up; names its log."""
+
+
+@dataclass
+class LocalPlatform:
+    """Sandbox, server and worker in one folder; a context that ends what it started.
+
+    `environment` is what the parts are started in, and what any further command needs to work with them.
+    """
+
+    folder: Path
+    sandbox: Path | None = None
+    """The sandbox's state folder; none: `sandbox` inside the folder."""
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    api_url: str = ""
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.absolute()
+        self.sandbox_folder = (self.sandbox or self.folder / "sandbox").absolute()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        # Prefect settings of this machine's user must not leak in, nor this platform's out.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "ROLLBACK_"))
+        }
+        own = {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "ROLLBACK_CONFIG": str(ROOT / "deployments" / "fundrbolt.toml"),
+            "ROLLBACK_STATE": str(self.folder / "rollback"),
+        }
+        self.environment = inherited | QUIET | own | self.environment
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def ui_url(self) -> str:
+        """Prefect's UI."""
+        return self.api_url.removesuffix("/api")
+
+    def start_sandbox(self, *options: str) -> None:
+        """Start the sandbox; the environment then points every Azure client at it."""
+        state = ("--state", str(self.sandbox_folder))
+        self._run("sandbox", *SANDBOX, "up", "--detach", *state, *options)
+        self._stack.callback(self._run, "sandbox", *SANDBOX, "down", *state)
+        told = self._run("sandbox", *SANDBOX, "env", *state)
+        self.environment |= dict(_export(line) for line in told.splitlines())
+
+    def start_server(self) -> None:
+        """Start Prefect's server on a free port; `wait_for_server` before it is used."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.api_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            self.environment |= {"PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": self.api_url}
+            # The bound socket is handed over: nobody can take the port in between.
+            inherited = listener.fileno()
+            self._server = self.start("server", *SERVER, "--fd", str(inherited), descriptors=(inherited,))
+
+    def wait_for_server(self) -> None:
+        """Return when the server answers; raises `NotStarted`."""
+        self._wait_for("server", self._server, "/api/health")
+
+    def start_worker(self) -> None:
+        """Start the worker, and deploy the procedures as soon as it has made its work pool; raises `NotStarted`."""
+        self.worker = self.start("worker", "-m", "deployments.worker")
+        self._wait_for("worker", self.worker, f"/api/work_pools/{WORK_POOL}")
+        self._run("deploy", "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_FILE)
+
+    def start(self, name: str, *arguments: str, descriptors: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+        """Start a Python program in this platform's environment, ended with it; its output is in `logs`."""
+        with self.log(name).open("ab") as output:
+            # A group of its own: Ctrl-C must end the parts in order, not all at once.
+            process = subprocess.Popen(  # noqa: S603 - our own programs, with arguments that we chose
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=descriptors,
+            )
+        self._stack.callback(end, process)
+        return process
+
+    def log(self, name: str) -> Path:
+        """Where a part's output is."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def _run(self, name: str, *arguments: str) -> str:
+        """Run a Python program to its end; its standard output. Raises `NotStarted` where it fails."""
+        done = subprocess.run(  # noqa: S603 - our own programs, with arguments that we chose
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            self.log(name).write_text(done.stdout + done.stderr, encoding="utf-8")
+            last = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+            raise NotStarted(f"{name} failed: {last}", remedy=f"See {self.log(name)}.")
+        return done.stdout
+
+    def _wait_for(self, name: str, process: subprocess.Popen[bytes], path: str) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while not _answers(self.api_url, path):
+            if process.poll() is not None:
+                raise NotStarted(f"The {name} ended at its start.", remedy=f"See {self.log(name)}.")
+            if time.monotonic() > deadline:
+                raise NotStarted(f"The {name} is not ready after {READY_SECONDS:g} s.", remedy=f"See {self.log(name)}.")
+            time.sleep(LOOK_SECONDS)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Let a process end, however long what it does takes; a second Ctrl-C makes it end sooner."""
+    while process.poll() is None:
+        process.terminate()
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def _answers(api_url: str, path: str) -> bool:
+    connection = http.client.HTTPConnection(api_url.split("/")[2], timeout=REQUEST_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _export(line: str) -> tuple[str, str]:
+    """Name and value of a line like `export NAME=value`."""
+    name, _, value = shlex.split(line)[1].partition("=")
+    return name, value
