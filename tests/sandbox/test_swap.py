@@ -96,7 +96,14 @@ async def test_sticky_settings_stay_and_the_others_move(sdk):
 async def test_rules_and_host_names_stay_where_they_are(sdk, control):
     control.break_("ramp-up", percent=20)
     control.break_("auto-swap")
+    own = SiteConfigResource(properties={"alwaysOn": False, "webSocketsEnabled": True})
+    await sdk.web_apps.update_configuration_slot(GROUP, APP, "staging", own)
     await swap(sdk)
+    for always_on, web_sockets, read in [
+        (True, True, await sdk.web_apps.get_configuration(GROUP, APP)),
+        (False, False, await sdk.web_apps.get_configuration_slot(GROUP, APP, "staging")),
+    ]:
+        assert (read.properties.always_on, read.properties.web_sockets_enabled) == (always_on, web_sockets)
     slots = control.status().sites["production"].slots
     assert [rule.actionHostName for rule in slots["production"].ramp_up_rules] == [STAGING_HOST]
     assert (slots["production"].host, slots["staging"].auto_swap_slot) == (PRODUCTION_HOST, "production")
@@ -197,4 +204,12 @@ async def test_a_deployment_to_a_slot_with_auto_swap_swaps(control, swapped):
     control.break_("redeploy", release="v1.2.1")
     await swapped(1)
     assert control.swaps()[0].by == "auto-swap"
+    assert control.status().sites["production"].slots["production"].release == "v1.2.1"
+
+
+async def test_another_image_is_a_deployment_too(sdk, control, swapped):
+    control.break_("auto-swap")
+    wanted = SiteConfigResource(properties={"linuxFxVersion": pinned("v1.2.1")})
+    await sdk.web_apps.update_configuration_slot(GROUP, APP, "staging", wanted)
+    await swapped(1)
     assert control.status().sites["production"].slots["production"].release == "v1.2.1"
