@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from rollback import settings as platform
 from rollback.azure import ONE_TRY, AzureConnection, azure_error, our_errors, ours
 from rollback.errors import NoSlots, Permanent, PermissionMissing, ResourceMissing
-from rollback.models import Model
-from rollback.releases import Build, Manifest
+from rollback.redaction import blacken
+from rollback.releases import Manifest
+from rollback.slots import PRODUCTION, LastSwap, RampUpRule, Slot
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -28,41 +29,6 @@ if TYPE_CHECKING:
     from azure.mgmt.web import models as sdk
     from azure.mgmt.web.aio import WebSiteManagementClient
     from azure.mgmt.web.aio.operations import WebAppsOperations
-
-PRODUCTION = "production"
-
-
-class RampUpRule(Model):
-    """A share of production's users that App Service sends to another slot."""
-
-    name: str
-    host: str
-    percent: float
-
-
-class LastSwap(Model):
-    """The last swap that succeeded, as Azure tells it on each slot that took part."""
-
-    at: datetime
-    source: str
-    destination: str
-
-
-class Slot(Model):
-    """What one slot is and does at one moment; `production` is the app itself."""
-
-    name: str
-    host: str
-    state: str
-    """`Running` or `Stopped`."""
-    build: Build
-    operation_in_progress: str | None = None
-    unfinished_swap_with: str | None = None
-    """The slot of a swap with preview that was begun and neither completed nor cancelled."""
-    last_swap: LastSwap | None = None
-    last_modified: datetime | None = None
-    ramp_up: tuple[RampUpRule, ...] = ()
-    auto_swap_to: str | None = None
 
 
 class SwapAnswer(StrEnum):
@@ -240,6 +206,44 @@ class AppService:
             return None
         return OperationResult(succeeded=True)
 
+    async def set_image(self, slot: str, linux_fx_version: str) -> None:
+        """Let a slot run another image, once it is pulled and answers; safe to repeat."""
+        from azure.mgmt.web import models as sdk
+
+        config = sdk.SiteConfigResource(properties=sdk.SiteConfig(linux_fx_version=linux_fx_version))
+        with our_errors(f"image of {self._describe(slot)}"):
+            if slot == PRODUCTION:
+                await self._apps.update_configuration(*self._names, config, **ONE_TRY)
+            else:
+                await self._apps.update_configuration_slot(*self._names, slot, config, **ONE_TRY)
+
+    async def get_log_tail(self, slot: str, lines: int) -> list[str]:
+        """The last lines of a slot's container log, with every app setting's value blacked out."""
+        with our_errors(f"container log of {self._describe(slot)}"):
+            if slot == PRODUCTION:
+                stream = await self._apps.get_web_site_container_logs(*self._names)
+                settings = await self._apps.list_application_settings(*self._names)
+            else:
+                stream = await self._apps.get_web_site_container_logs_slot(*self._names, slot)
+                settings = await self._apps.list_application_settings_slot(*self._names, slot)
+            content = b"".join([chunk async for chunk in stream]) if stream else b""
+        text = blacken(content.decode("utf-8", "replace"), (settings.properties or {}).values())
+        return text.splitlines()[-lines:]
+
+    async def merge_tags(self, tags: dict[str, str]) -> None:
+        """Add tags to the app, or change them; others stay. Safe to repeat, and the app goes on undisturbed."""
+        from azure.mgmt.resource.resources import models as sdk
+        from azure.mgmt.resource.resources.aio import ResourceManagementClient
+
+        group, app = self._names
+        subscription = self._connection.settings.subscription_id
+        scope = f"subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{app}"
+        patch = sdk.TagsPatchResource(operation="Merge", properties=sdk.Tags(tags=tags))
+        with our_errors(f"tags of {self._describe(PRODUCTION)}"):
+            async with self._connection.client(ResourceManagementClient) as client:
+                poller = await client.tags.begin_update_at_scope(scope, patch, **ONE_TRY)
+                await poller.result()
+
     async def remove_ramp_up_rules(self) -> None:
         """Send every user of production's host to production again; safe to repeat."""
         from azure.mgmt.web import models as sdk
@@ -274,6 +278,7 @@ class AppService:
                 if each.reroute_percentage
             ),
             auto_swap_to=settings.auto_swap_slot_name or None,
+            tags=site.tags or {},
         )
 
 

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from rollback.app_service import RampUpRule
 from rollback.plans import Plan, PlannedStep
 from rollback.releases import Build
 from rollback.slot_swap import SwapBasis
+from rollback.slots import RampUpRule
 
 
 class SwapPlan(Plan):

@@ -53,6 +53,10 @@ class TargetUnfit(Refused):
     """The slot's build must not be put into production; says why."""
 
 
+class ImageMissing(Refused):
+    """The registry has no such image."""
+
+
 class SlotUnhealthy(Refused):
     """The slot that would be swapped in does not answer as it must."""
 
@@ -103,6 +107,14 @@ class SomebodyElseSwapped(Permanent):
 
 class OutcomeUnknown(Permanent):
     """What was sent may or may not have happened, and the time to find out has passed."""
+
+
+class FoundBad(Permanent):
+    """What was put in place does not serve users as it must, and has to be taken back."""
+
+
+class TakenBack(Permanent):
+    """It was found bad and taken back: users get what they got before."""
 
 
 class NotVerified(Permanent):

@@ -15,6 +15,10 @@ class EndState(StrEnum):
     PART_WAY = "failed part-way"
     OUTCOME_UNKNOWN = "outcome unknown"
     CANCELLED = "cancelled"
+    DEPLOYED = "deployed"
+    DEPLOYED_NOT_VERIFIED = "deployed, not verified"
+    TAKEN_BACK = "taken back"
+    """Found bad after it was put in place: users get what they got before."""
 
     @property
     def exit_status(self) -> int:
@@ -37,5 +41,8 @@ EXIT_STATUS: dict[EndState, int] = {
     EndState.NOTHING_CHANGED: 5,
     EndState.PART_WAY: 6,
     EndState.OUTCOME_UNKNOWN: 7,
+    EndState.DEPLOYED: 0,
+    EndState.DEPLOYED_NOT_VERIFIED: 3,
+    EndState.TAKEN_BACK: 8,
     EndState.CANCELLED: 130,
 }

@@ -22,6 +22,9 @@ MARK = {
     EndState.NOTHING_CHANGED: "❌",
     EndState.PART_WAY: "❌",
     EndState.OUTCOME_UNKNOWN: "❓",
+    EndState.DEPLOYED: "✅",
+    EndState.DEPLOYED_NOT_VERIFIED: "⚠️",
+    EndState.TAKEN_BACK: "❌",
     EndState.CANCELLED: "⏹️",
 }
 

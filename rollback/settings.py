@@ -69,6 +69,17 @@ class Probes(Model):
     version: VersionEvidence = VersionEvidence()
 
 
+class Watch(Model):
+    """What is looked at after a deployment, and what turns it back."""
+
+    minutes: float = Field(default=5, gt=0, le=120)
+    """How long production is watched after the swap."""
+    most_failing_share: float = Field(default=0.02, gt=0, lt=1)
+    """Share (0 to 1) of failing requests that is still taken for noise; more, and more than before, is bad."""
+    least_requests: int = Field(default=20, ge=1)
+    """Fewer requests in the metrics tell nothing."""
+
+
 class Backend(Model):
     """An App Service app, and the slot that holds the other build."""
 
@@ -79,6 +90,9 @@ class Backend(Model):
     public_url: HttpsUrl | None = None
     """The host that users see, when it is not the app's own."""
     probes: Probes = Probes()
+    watch: Watch = Watch()
+    insights: str | None = None
+    """The Application Insights component that the app reports to; without it Azure's platform metrics are used."""
     settle_seconds: float = Field(default=30, ge=0.1, le=600)
     """After a swap whose answer is open: time without any sign of it before it may be sent again."""
     swap_timeout_seconds: float = Field(default=900, gt=0, le=3600)
@@ -96,6 +110,12 @@ class Releases(Model):
 
     manifest: Path | None = None
     """A TOML file of releases, relative to the platform file."""
+
+
+class Registry(Model):
+    """Where images are; the token comes from ROLLBACK_REGISTRY_TOKEN and is never kept."""
+
+    token: str | None = Field(default=None, repr=False, exclude=True)
 
 
 class State(Model):
@@ -128,6 +148,7 @@ class Settings(Model):
     platform: str = "Fundrbolt"
     azure: Azure = Azure()
     releases: Releases = Releases()
+    registry: Registry = Registry()
     state: State = State()
     prefect: Prefect = Prefect()
     environments: dict[str, Environment]
@@ -188,6 +209,7 @@ def _with_environment(settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "azure": settings.azure.model_copy(update={"subscription_id": subscription}),
+            "registry": Registry(token=os.environ.get("ROLLBACK_REGISTRY_TOKEN") or None),
             "state": State(directory=state),
             "releases": Releases(manifest=settings.file.parent / manifest if manifest else None),
         }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
-from rollback.app_service import AppService, OperationResult, SentSwap, Slot, SwapAnswer
+from rollback.app_service import AppService, OperationResult, SentSwap, SwapAnswer
 from rollback.errors import (
     OperationInProgress,
     OutcomeUnknown,
@@ -25,6 +25,7 @@ from rollback.errors import (
 from rollback.journal import Event, Journal
 from rollback.models import Model
 from rollback.releases import Build
+from rollback.slots import Slot
 
 SWAP = "slot swap"
 """The change's name in the journal."""

@@ -6,11 +6,12 @@ touched.
 
 from datetime import timedelta
 
-from rollback.app_service import PRODUCTION, AppService, Slot
+from rollback.app_service import AppService
 from rollback.backend_plans import SwapPlan
 from rollback.errors import OperationInProgress, SlotUnhealthy, TargetUnfit, TargetUnknown
 from rollback.releases import Manifest
 from rollback.served import ServedRecord, Verdict
+from rollback.slots import PRODUCTION, Slot
 
 PROCEDURE = "roll-back-backend"
 SWAP_TAIL = timedelta(minutes=10)

@@ -7,12 +7,12 @@ the goal is reached, checks the lease right before it sends, and confirms by rea
 import asyncio
 import logging
 
-from rollback.app_service import PRODUCTION
 from rollback.backend_plans import SwapPlan
 from rollback.context import current
 from rollback.errors import CredentialRejected, OperationInProgress, PermissionMissing, Transient
 from rollback.journal import Event
 from rollback.slot_swap import Reading, SlotSwap
+from rollback.slots import PRODUCTION
 from rollback.swap_planning import SwapPlanner
 from tasks import step
 

@@ -3,11 +3,11 @@
 import asyncio
 
 from rollback import probes
-from rollback.app_service import PRODUCTION
 from rollback.backend_plans import SwapPlan
 from rollback.context import current
 from rollback.errors import NotVerified, SomebodyElseSwapped
 from rollback.probes import Prober, Tally
+from rollback.slots import PRODUCTION
 from rollback.swap_planning import check_slot_answers
 from rollback.verification import Verified, verify_host
 from tasks import step

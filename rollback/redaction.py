@@ -1,0 +1,26 @@
+"""Blackening secrets in text that other programs wrote, before it goes anywhere."""
+
+import re
+from collections.abc import Iterable
+
+BLACK = "█████"
+SHORTEST_SECRET = 6
+"""Shorter values (`true`, `8080`) would blacken words that tell something."""
+
+_PATTERNS = (
+    re.compile(r"(?<=://)[^\s/@]+:[^\s/@]+(?=@)"),  # user:password of an address
+    re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"),  # a JSON web token
+    re.compile(r"(?i)(?<=bearer )[\w.~+/=-]+"),
+    re.compile(
+        r"(?i)\b(?:password|passwd|pwd|secret|token|api[_-]?key|sig|accountkey)[\"']?\s*[=:]\s*[\"']?[^\s\"'&;,]+"
+    ),
+)
+
+
+def blacken(text: str, values: Iterable[str] = ()) -> str:
+    """The text without the values that are known to be secret, and without what looks like one."""
+    for value in sorted({value for value in values if len(value) >= SHORTEST_SECRET}, key=len, reverse=True):
+        text = text.replace(value, BLACK)
+    for pattern in _PATTERNS:
+        text = pattern.sub(BLACK, text)
+    return text
