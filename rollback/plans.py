@@ -3,11 +3,12 @@
 import hashlib
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from rollback.models import Model, now
+from rollback.outcomes import EndState
 
 
 class PlannedStep(Model):
@@ -17,6 +18,8 @@ class PlannedStep(Model):
     detail: str
     changes: bool = True
     """Whether it changes anything, or only looks."""
+    expected_seconds: float | None = None
+    """How long it should take, Azure's part included; none where nobody knows."""
 
 
 class Plan(Model):
@@ -54,12 +57,22 @@ class Plan(Model):
         """The binding facts, for people."""
         raise NotImplementedError
 
+    success: ClassVar[EndState] = EndState.ROLLED_BACK
+    """The end state of a run that did what the plan says, and proved it."""
+    unproven: ClassVar[EndState] = EndState.NOT_VERIFIED
+    """The end state of a run that did it and could not prove it."""
+
     already_there: bool = False
     """Whether the goal is reached before anything is done."""
 
     def afterwards(self) -> tuple[str, ...]:
         """What is left to people when it is done."""
         return ()
+
+    @property
+    def rto_target_seconds(self) -> float | None:
+        """What the runbook allows, Azure's own time and waiting for people apart; none: no promise."""
+        return None
 
     @property
     def goal(self) -> str:

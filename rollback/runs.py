@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rollback.errors import RunUnknown
 from rollback.journal import Journal, Listener
 from rollback.lease import FileLeases
+from rollback.measurements import Measurements
 from rollback.models import Model
 from rollback.outcomes import EndState
 from rollback.plans import Plan
@@ -51,7 +52,13 @@ class Outcome(Model):
     ended_at: datetime
     azure_seconds: float = 0.0
     """How much of the time Azure itself took."""
+    throttled_seconds: float | None = None
+    """How long Azure made us wait by throttling; none where it was not measured."""
+    measurements: Measurements | None = None
+    """What users got before, during and after; none where it was not measured."""
     report: Path | None = None
+    report_failure: str = ""
+    """Why there is no report."""
 
     @property
     def duration(self) -> timedelta:
@@ -97,6 +104,14 @@ class RunFolder:
     def keep_outcome(self, outcome: Outcome) -> None:
         """Keep how the run ended."""
         self._write("outcome.json", outcome.model_dump_json())
+
+    def keep_report(self, page: str) -> None:
+        """Keep the report, whole or not at all."""
+        try:
+            self._write(self.report_file.name, page)
+        except OSError:
+            (self.folder / f"{self.report_file.name}.tmp").unlink(missing_ok=True)
+            raise
 
     def keep_header(self, header: RunHeader) -> None:
         """Keep what is known from the start."""
