@@ -5,14 +5,15 @@ from datetime import datetime
 from rollback.models import Model
 
 
-class MetricPoint(Model):
-    """One minute. What is `None` was not measured: that is not zero."""
+class Minute(Model):
+    """What users did and got in one whole minute. What is `None` is not known: that is not zero."""
 
     at: datetime
-    """The minute's beginning."""
-    requests: int | None = None
-    failed: int | None = None
+    """The minute's start, UTC."""
+    requests: float | None = None
+    failed: float | None = None
     latency_ms: float | None = None
+    """On average."""
 
     @property
     def error_percent(self) -> float | None:
@@ -31,9 +32,9 @@ class Mark(Model):
 
 
 class Measurements(Model):
-    """Per-minute points in the order of time, and the instants that explain them."""
+    """Whole minutes, oldest first, and the instants that explain them."""
 
     source: str
-    """Where the points come from, for instance `Application Insights fundrbolt-production-insights`."""
-    points: tuple[MetricPoint, ...] = ()
+    """Where they come from, for instance `Application Insights fundrbolt-production-insights`."""
+    minutes: tuple[Minute, ...] = ()
     marks: tuple[Mark, ...] = ()

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rollback.azure import AzureConnection, our_errors
+from rollback.measurements import Minute
 from rollback.models import Model, now
 from rollback.settings import Backend
 
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
     from azure.mgmt.monitor.models import Response, TimeSeriesElement
 
 MILLISECONDS = 1000
-
-
-class Minute(Model):
-    """What users did and got in one whole minute."""
-
-    at: datetime
-    """The minute's start, UTC."""
-    requests: float | None
-    failed: float | None
-    latency_ms: float | None
-    """On average."""
 
 
 class Measured(Model):
