@@ -17,6 +17,12 @@ class Secrets(BaseModel):
     control_token: str
     signing_key: str
     publishing_password: str
+    passwords: dict[str, str] = {}
+    """By principal; the rollback principal's is `client_secret`."""
+
+    def password_of(self, name: str) -> str:
+        """The password or client secret of a principal."""
+        return self.client_secret if name == "rollback" else self.passwords[name]
 
 
 class Running(BaseModel):
@@ -90,8 +96,8 @@ class Folder:
             try:
                 fcntl.flock(looked_at, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                last = self.last_running()
-                return int(looked_at.read() or (last.pid if last is not None else 0)) or None
+                # Empty for the moment between taking the lock and writing the number down.
+                return int(looked_at.read() or 0) or None
         return None
 
     def write(self, path: Path, content: str) -> None:
