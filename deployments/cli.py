@@ -1,6 +1,6 @@
 """`rollback`: plan and run procedures, see what holds an environment, check what a rollback needs.
 
-Only click is imported up here: `rollback --help` must answer at once.
+Only what answers at once is imported up here: `rollback --help` must not wait for Prefect.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rollback.outcomes import EXIT_STATUS, EndState
+
 if TYPE_CHECKING:
     from deployments.procedures import Request
     from rollback.settings import Settings
@@ -19,21 +21,15 @@ if TYPE_CHECKING:
 PROCEDURES = ("roll-back-backend",)
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 
-REFUSED = 4
-CANCELLED = 130
-EXIT_STATUSES = """
-\b
-Exit statuses:
-    0  planned, rolled back, or already there: what was asked for is true
-    1  a defect of this program; the place of its details is printed
-    2  wrong usage of this command
-    3  rolled back, not verified: in place, but users may still see errors
-    4  refused: nothing was touched
-    5  failed, nothing changed
-    6  failed part-way: the report says what was done and what was not
-    7  outcome unknown: something was sent, and what it did is not known
-  130  cancelled
-"""
+
+def _exit_statuses() -> str:
+    """The table at the end of the help texts."""
+    named = {1: "a defect of this program; the place of its details is printed", 2: "wrong usage of this command"}
+    for state, number in EXIT_STATUS.items():
+        named[number] = f"{named[number]}; {state.value}" if number in named else state.value
+    lines = [f"{number:>5}  {name}" for number, name in sorted(named.items())]
+    return "\n".join(["\b", "Exit statuses:", *lines])
+
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -49,10 +45,10 @@ class OneMessageGroup(click.Group):
             return super().invoke(ctx)
         except RollbackError as error:
             click.echo(f"rollback: {error}", err=True)
-            ctx.exit(REFUSED)
+            ctx.exit(EndState.REFUSED.exit_status)
         except KeyboardInterrupt:
             click.echo("rollback: cancelled before anything was started.", err=True)
-            ctx.exit(CANCELLED)
+            ctx.exit(EndState.CANCELLED.exit_status)
 
 
 def _use_platform_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
@@ -89,7 +85,7 @@ def target_options(command: Command) -> Command:
 @click.group(
     cls=OneMessageGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=EXIT_STATUSES,
+    epilog=_exit_statuses(),
 )
 @config_option
 def main() -> None:
@@ -105,7 +101,7 @@ def main() -> None:
     sys.excepthook = _told_in_one_line
 
 
-@main.command(epilog=EXIT_STATUSES)
+@main.command(epilog=_exit_statuses())
 @target_options
 @click.option("--reason", default="", help="Why, for the record.")
 def plan(procedure: str, environment: str, release: str | None, reason: str, as_json: bool) -> None:
@@ -124,7 +120,7 @@ def plan(procedure: str, environment: str, release: str | None, reason: str, as_
     sys.exit(asyncio.run(show_plan(settings, request, as_json=as_json)))
 
 
-@main.command(epilog=EXIT_STATUSES)
+@main.command(epilog=_exit_statuses())
 @target_options
 @click.option("--reason", default="", help="Why, for the record. Needed for a new run.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan: nothing is touched.")
@@ -191,7 +187,7 @@ def doctor(environment: str | None) -> None:
     """
     from deployments.doctor import examine
 
-    sys.exit(0 if asyncio.run(examine(environment)) else REFUSED)
+    sys.exit(0 if asyncio.run(examine(environment)) else EndState.REFUSED.exit_status)
 
 
 def _check_usage(release: str | None, reason: str, resume: str | None, abandon: str | None, *, dry_run: bool) -> None:

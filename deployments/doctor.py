@@ -11,13 +11,14 @@ from deployments import prefect_api
 from deployments.prefect_api import PrefectAway
 from deployments.procedures import open_store
 from rollback import azure, probes
-from rollback.app_service import PRODUCTION, AppService, Slot
+from rollback.app_service import AppService
 from rollback.azure import AzureConnection, our_errors
 from rollback.errors import RollbackError
+from rollback.permissions import ACTIONS
 from rollback.probes import Prober
 from rollback.releases import Manifest, load_manifest
 from rollback.settings import Backend, Settings, load_settings
-from rollback.swap_planning import ACTIONS, ACTIONS_FOR_ROUTING
+from rollback.slots import PRODUCTION, Slot
 
 GOOD, MISSING, HINT = "✓", "✗", "–"
 
@@ -125,10 +126,10 @@ def _describe(slot: Slot) -> Check:
 
 async def _check_permissions(app: AppService) -> Check:
     try:
-        await app.check_permissions(ACTIONS + ACTIONS_FOR_ROUTING)
+        await app.check_permissions(ACTIONS["roll-back-backend"])
     except RollbackError as error:
         return _lack(error)
-    return Check(GOOD, "the credential may swap the slots and remove ramp-up rules")
+    return Check(GOOD, "the credential may do everything that roll-back-backend does")
 
 
 async def _check_health(backend: Backend, production: Slot) -> Check:

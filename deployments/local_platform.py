@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from rollback.errors import Permanent
 
@@ -28,6 +30,7 @@ SERVER = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", 
 READY_SECONDS = 90.0
 LOOK_SECONDS = 0.1
 REQUEST_SECONDS = 5.0
+LEFTOVER_SECONDS = 30.0
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -58,6 +61,8 @@ class LocalPlatform:
     def __post_init__(self) -> None:
         self.folder = self.folder.absolute()
         self.sandbox_folder = (self.sandbox or self.folder / "sandbox").absolute()
+        self._processes = self.folder / "processes"
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -72,12 +77,14 @@ class LocalPlatform:
             "ROLLBACK_STATE": str(self.folder / "rollback"),
         }
         self.environment = inherited | QUIET | own | self.environment
+        self._end_leftovers()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        self._processes.unlink(missing_ok=True)
 
     @property
     def ui_url(self) -> str:
@@ -85,12 +92,24 @@ class LocalPlatform:
         return self.api_url.removesuffix("/api")
 
     def start_sandbox(self, *options: str) -> None:
-        """Start the sandbox; the environment then points every Azure client at it."""
-        state = ("--state", str(self.sandbox_folder))
-        self._run("sandbox", *SANDBOX, "up", "--detach", *state, *options)
-        self._stack.callback(self._run, "sandbox", *SANDBOX, "down", *state)
-        told = self._run("sandbox", *SANDBOX, "env", *state)
+        """Start the sandbox, or use the one that runs in its folder; the environment then points clients at it."""
+        told = self._ask_sandbox("env")
+        if told is None:
+            self._stack.callback(self._end_sandbox)
+            self._run("sandbox", *SANDBOX, "up", "--detach", "--state", str(self.sandbox_folder), *options)
+            told = self._run("sandbox", *SANDBOX, "env", "--state", str(self.sandbox_folder))
         self.environment |= dict(_export(line) for line in told.splitlines())
+
+    def _end_sandbox(self) -> None:
+        if self._ask_sandbox("down") is None and self._ask_sandbox("env") is not None:
+            raise NotStarted("The sandbox has not ended.", remedy=f"See {self.log('sandbox')}.")
+
+    def _ask_sandbox(self, command: str) -> str | None:
+        """What a command of the sandbox answers; none where no sandbox runs in the folder."""
+        try:
+            return self._run("sandbox", *SANDBOX, command, "--state", str(self.sandbox_folder))
+        except NotStarted:
+            return None
 
     def start_server(self) -> None:
         """Start Prefect's server on a free port; `wait_for_server` before it is used."""
@@ -99,17 +118,23 @@ class LocalPlatform:
             self.environment |= {"PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": self.api_url}
             # The bound socket is handed over: nobody can take the port in between.
             inherited = listener.fileno()
-            self._server = self.start("server", *SERVER, "--fd", str(inherited), descriptors=(inherited,))
+            self.start("server", *SERVER, "--fd", str(inherited), descriptors=(inherited,))
 
     def wait_for_server(self) -> None:
         """Return when the server answers; raises `NotStarted`."""
-        self._wait_for("server", self._server, "/api/health")
+        self._wait_for("server", "/api/health")
 
     def start_worker(self) -> None:
         """Start the worker, and deploy the procedures as soon as it has made its work pool; raises `NotStarted`."""
-        self.worker = self.start("worker", "-m", "deployments.worker")
-        self._wait_for("worker", self.worker, f"/api/work_pools/{WORK_POOL}")
+        self.start("worker", "-m", "deployments.worker")
+        self._wait_for("worker", f"/api/work_pools/{WORK_POOL}")
         self._run("deploy", "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_FILE)
+
+    def check(self) -> None:
+        """Raise `NotStarted` where a part has ended by itself."""
+        for name, process in self._parts.items():
+            if process.poll() is not None:
+                raise NotStarted(f"The {name} has ended.", remedy=f"See {self.log(name)}.")
 
     def start(self, name: str, *arguments: str, descriptors: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
         """Start a Python program in this platform's environment, ended with it; its output is in `logs`."""
@@ -126,7 +151,25 @@ class LocalPlatform:
                 pass_fds=descriptors,
             )
         self._stack.callback(end, process)
+        self._parts[name] = process
+        self._remember(process)
         return process
+
+    def _remember(self, process: subprocess.Popen[bytes]) -> None:
+        """Write down what was started: a process's id can be used again, its start time cannot."""
+        with self._processes.open("a", encoding="utf-8") as file:
+            file.write(f"{process.pid} {psutil.Process(process.pid).create_time()}\n")
+
+    def _end_leftovers(self) -> None:
+        """End what an earlier one in this folder started and was killed before it could end."""
+        lines = self._processes.read_text(encoding="utf-8").splitlines() if self._processes.exists() else []
+        for pid, created in (line.split() for line in lines):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(int(pid))
+                if process.create_time() == float(created):
+                    process.terminate()
+                    process.wait(LEFTOVER_SECONDS)
+        self._processes.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
         """Where a part's output is."""
@@ -144,16 +187,16 @@ class LocalPlatform:
             check=False,
         )
         if done.returncode != 0:
-            self.log(name).write_text(done.stdout + done.stderr, encoding="utf-8")
+            with self.log(name).open("a", encoding="utf-8") as log:
+                log.write(done.stdout + done.stderr)
             last = (done.stderr or done.stdout).strip().rpartition("\n")[2]
             raise NotStarted(f"{name} failed: {last}", remedy=f"See {self.log(name)}.")
         return done.stdout
 
-    def _wait_for(self, name: str, process: subprocess.Popen[bytes], path: str) -> None:
+    def _wait_for(self, name: str, path: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not _answers(self.api_url, path):
-            if process.poll() is not None:
-                raise NotStarted(f"The {name} ended at its start.", remedy=f"See {self.log(name)}.")
+            self.check()
             if time.monotonic() > deadline:
                 raise NotStarted(f"The {name} is not ready after {READY_SECONDS:g} s.", remedy=f"See {self.log(name)}.")
             time.sleep(LOOK_SECONDS)
