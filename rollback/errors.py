@@ -85,6 +85,18 @@ class RunUnknown(Refused):
     """There is no such run to resume or abandon."""
 
 
+class ApprovalRefused(Refused):
+    """What was handed over does not approve the plan; says why. The run goes on waiting."""
+
+
+class ApprovalExpired(Refused):
+    """Nobody approved the plan in time: expiry never means yes."""
+
+
+class NotWaiting(Refused):
+    """The run does not wait for an approval."""
+
+
 class PlanIsStale(Permanent):
     """The world moved since the plan was made, outside of its tolerance."""
 

@@ -3,12 +3,15 @@
 import hashlib
 import json
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from rollback.models import Model, now
 from rollback.outcomes import EndState
+
+Risk = Literal["low", "medium", "high"]
+"""What carrying a plan out may cost when it goes wrong, as the runbook rates its procedures."""
 
 
 class PlannedStep(Model):
@@ -57,6 +60,8 @@ class Plan(Model):
         """The binding facts, for people."""
         raise NotImplementedError
 
+    risk: ClassVar[Risk] = "high"
+    """Decides, with procedure and environment, whose approval is needed; a kind of plan that says nothing is high."""
     success: ClassVar[EndState] = EndState.ROLLED_BACK
     """The end state of a run that did what the plan says, and proved it."""
     unproven: ClassVar[EndState] = EndState.NOT_VERIFIED

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from rollback.approvals.policy import Policy
 from rollback.errors import SettingsInvalid, UnknownEnvironment
 from rollback.models import Model
 
@@ -78,6 +79,8 @@ class Watch(Model):
     """Share (0 to 1) of failing requests that is still taken for noise; more, and more than before, is bad."""
     least_requests: int = Field(default=20, ge=1)
     """Fewer requests in the metrics tell nothing."""
+    metrics_within_seconds: float = Field(default=180, ge=0, le=1800)
+    """After the window: time for Azure's metrics of it to arrive; without them the deployment is not verified."""
 
 
 class Backend(Model):
@@ -93,6 +96,8 @@ class Backend(Model):
     watch: Watch = Watch()
     insights: str | None = None
     """The Application Insights component that the app reports to; without it Azure's platform metrics are used."""
+    start_within_seconds: float = Field(default=300, gt=0, le=1800)
+    """For a new image to be pulled, started and answering; App Service itself gives up after 230 s by default."""
     settle_seconds: float = Field(default=30, ge=0.1, le=600)
     """After a swap whose answer is open: time without any sign of it before it may be sent again."""
     swap_timeout_seconds: float = Field(default=900, gt=0, le=3600)
@@ -151,6 +156,7 @@ class Settings(Model):
     registry: Registry = Registry()
     state: State = State()
     prefect: Prefect = Prefect()
+    approval: Policy = Policy()
     environments: dict[str, Environment]
 
     def backend(self, environment: str) -> Backend:
@@ -206,11 +212,13 @@ def _with_environment(settings: Settings) -> Settings:
         )
     state = Path(os.environ.get("ROLLBACK_STATE") or settings.state.directory).expanduser()
     manifest = settings.releases.manifest
+    tenant = settings.approval.tenant_id or os.environ.get("AZURE_TENANT_ID", "")
     return settings.model_copy(
         update={
             "azure": settings.azure.model_copy(update={"subscription_id": subscription}),
             "registry": Registry(token=os.environ.get("ROLLBACK_REGISTRY_TOKEN") or None),
             "state": State(directory=state),
+            "approval": settings.approval.model_copy(update={"tenant_id": tenant}),
             "releases": Releases(manifest=settings.file.parent / manifest if manifest else None),
         }
     )
