@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from rollback import azure
 from rollback.app_service import AppService
-from rollback.errors import LeaseLost
+from rollback.errors import FoundBad, LeaseLost
 from rollback.journal import Event, Journal
 from rollback.lease import HeldLease
 from rollback.releases import Manifest
@@ -43,6 +43,8 @@ class Run:
         self.header: RunHeader = folder.header
         self.lease: HeldLease | None = None
         self.evidence: list[str] = []
+        self.approvals: list[str] = []
+        """Who approved the plan, in words; or why nobody had to."""
         self.azure_seconds: float | None = None
         """Of the step that is going on: how long Azure itself took."""
         self.where_things_stand: Callable[[], Awaitable[str]] | None = None
@@ -74,6 +76,16 @@ class Run:
     def note(self, text: str) -> None:
         """Tell something about the step that is going on."""
         self.journal.write(Event.NOTE, text=text)
+
+    def find_bad(self, why: str) -> FoundBad:
+        """What was put in place is bad: kept in the journal, so that a resumed run takes it back too."""
+        self.journal.write(Event.VERDICT, text=why)
+        return FoundBad(why)
+
+    def stop_if_found_bad(self) -> None:
+        """Raise `FoundBad` again where an earlier try of this run found it so."""
+        if verdict := self.journal.verdict():
+            raise FoundBad(verdict)
 
     def check_lease(self) -> None:
         """To be called right before each change; raises `LeaseLost` where the environment is not ours."""

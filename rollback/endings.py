@@ -6,7 +6,15 @@ It follows from the journal: what was sent, what was seen to have happened, and 
 import asyncio
 from dataclasses import dataclass
 
-from rollback.errors import NotVerified, OutcomeUnknown, PlanIsStale, Refused, RollbackError, SomebodyElseSwapped
+from rollback.errors import (
+    NotVerified,
+    OutcomeUnknown,
+    PlanIsStale,
+    Refused,
+    RollbackError,
+    SomebodyElseSwapped,
+    TakenBack,
+)
 from rollback.journal import Journal
 from rollback.outcomes import EndState
 from rollback.plans import Plan
@@ -24,19 +32,25 @@ class Ending:
     next_steps: tuple[str, ...] = ()
 
 
-def end_state_after(error: BaseException, journal: Journal) -> EndState:
+def end_state_after(error: BaseException, journal: Journal, plan: Plan | None) -> EndState:
     """The end state of a run that an error stopped."""
-    if isinstance(error, asyncio.CancelledError):
-        return EndState.CANCELLED
-    if isinstance(error, SomebodyElseSwapped):
-        return EndState.PART_WAY if _touched(journal) else EndState.REFUSED
-    if journal.open_changes() or isinstance(error, OutcomeUnknown):
-        return EndState.OUTCOME_UNKNOWN
-    if journal.confirmed_changes():
-        return EndState.NOT_VERIFIED if isinstance(error, NotVerified) else EndState.PART_WAY
-    if isinstance(error, Refused | PlanIsStale) and not _touched(journal):
-        return EndState.REFUSED
-    return EndState.NOTHING_CHANGED
+    touched = _touched(journal)
+    match error:
+        case asyncio.CancelledError():
+            state = EndState.CANCELLED
+        case TakenBack():
+            state = EndState.TAKEN_BACK
+        case SomebodyElseSwapped():
+            state = EndState.PART_WAY if touched else EndState.REFUSED
+        case _ if journal.open_changes() or isinstance(error, OutcomeUnknown):
+            state = EndState.OUTCOME_UNKNOWN
+        case NotVerified() if touched and plan:
+            state = plan.unproven
+        case Refused() | PlanIsStale() if not touched:
+            state = EndState.REFUSED
+        case _:
+            state = EndState.PART_WAY if touched else EndState.NOTHING_CHANGED
+    return state
 
 
 def _touched(journal: Journal) -> bool:
@@ -45,14 +59,14 @@ def _touched(journal: Journal) -> bool:
 
 def ending_after(error: BaseException, journal: Journal, plan: Plan | None, run: str) -> Ending:
     """The ending of a run that an error stopped, in words."""
-    state = end_state_after(error, journal)
+    state = end_state_after(error, journal, plan)
     what = error.message if isinstance(error, RollbackError) else f"{type(error).__name__}: {error}"
     if state is EndState.CANCELLED:
         what = "Cancelled."
     next_steps = [error.remedy] if isinstance(error, RollbackError) and error.remedy else []
     if _touched(journal) and state in HOLDS_ENVIRONMENT | {EndState.CANCELLED}:
         next_steps.append(f"Finish it with '--resume {run}', or give it up with '--abandon {run}'.")
-    if plan is not None and state is EndState.NOT_VERIFIED:
+    if plan is not None and state is plan.unproven:
         what = f"{plan.title}: done, but not verified. {what}"
     return Ending(state, what, tuple(next_steps))
 

@@ -30,6 +30,8 @@ class Event(StrEnum):
     """The change was seen to have happened."""
     NO_EFFECT = "no effect"
     """The change was seen not to have happened, and cannot happen any more."""
+    VERDICT = "verdict"
+    """What was put in place is bad, and why: a resumed run goes on taking it back."""
     ENDED = "ended"
 
 
@@ -108,6 +110,10 @@ class Journal:
         """Changes that happened, in the order in which they were first sent."""
         latest = self._latest()
         return [change for change, event in latest.items() if event is Event.CONFIRMED]
+
+    def verdict(self) -> str | None:
+        """Why what was put in place is bad; none while it was not found so."""
+        return next((entry.text for entry in reversed(self.entries) if entry.event is Event.VERDICT), None)
 
     def _latest(self) -> dict[str, Event]:
         latest: dict[str, Event] = {}

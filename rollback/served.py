@@ -11,6 +11,14 @@ from rollback.errors import SettingsInvalid
 from rollback.models import Model
 from rollback.releases import Build
 
+TAG_RELEASE = "rollback-release"
+TAG_DIGEST = "rollback-digest"
+TAG_SINCE = "rollback-since"
+TAG_PREVIOUS_RELEASE = "rollback-previous-release"
+TAG_PREVIOUS_DIGEST = "rollback-previous-digest"
+TAG_BAD_DIGEST = "rollback-bad-digest"
+"""Of the app itself: what serves and what served before, for every machine to read."""
+
 
 class Verdict(StrEnum):
     """What is known about a build that served users."""
@@ -29,6 +37,21 @@ class Served(Model):
     build: Build
     verdict: Verdict
     run: str
+
+
+def tags_of(serving: Build, since: datetime, *, previous: Build | None, previous_is_bad: bool) -> dict[str, str]:
+    """The app's tags once a build serves; a bad one stays named until another takes its place."""
+    tags = {
+        TAG_RELEASE: serving.release or "unknown",
+        TAG_DIGEST: serving.digest or "unknown",
+        TAG_SINCE: f"{since:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    if previous is not None:
+        tags[TAG_PREVIOUS_RELEASE] = previous.release or "unknown"
+        tags[TAG_PREVIOUS_DIGEST] = previous.digest or "unknown"
+        if previous_is_bad:
+            tags[TAG_BAD_DIGEST] = previous.digest or "unknown"
+    return tags
 
 
 class ServedRecord:

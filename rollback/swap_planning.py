@@ -9,15 +9,14 @@ from datetime import timedelta
 from rollback.app_service import AppService
 from rollback.backend_plans import SwapPlan
 from rollback.errors import OperationInProgress, SlotUnhealthy, TargetUnfit, TargetUnknown
+from rollback.permissions import ACTIONS
 from rollback.releases import Manifest
-from rollback.served import ServedRecord, Verdict
+from rollback.served import TAG_BAD_DIGEST, TAG_PREVIOUS_DIGEST, TAG_SINCE, ServedRecord, Verdict
 from rollback.slots import PRODUCTION, Slot
 
 PROCEDURE = "roll-back-backend"
 SWAP_TAIL = timedelta(minutes=10)
 """A swap itself modifies both slots, and Azure's last modification may be stamped somewhat after the swap."""
-ACTIONS = ("Microsoft.Web/sites/slots/slotsswap/action",)
-ACTIONS_FOR_ROUTING = ("Microsoft.Web/sites/config/write",)
 
 
 class SwapPlanner:
@@ -31,16 +30,16 @@ class SwapPlanner:
     async def plan(self, environment: str, resource_group: str, release: str | None, reason: str) -> SwapPlan:
         """The plan; raises a `Refused` that says why not."""
         named_digest = self._manifest.digest_of(release) if release else None
+        await self._app.check_permissions(ACTIONS[PROCEDURE])
         production, slot = await self._app.get_pair()
         already_there = named_digest is not None and production.build.digest == named_digest
         if already_there:
             evidence = "named, and in production already"
         else:
-            self._check_rest(production, slot)
+            check_at_rest(production, slot)
             self._check_build(production, slot, release, named_digest)
             evidence = await self._find_evidence(production, slot, release)
         ramp_up = () if already_there else production.ramp_up
-        await self._check_permissions(already_there=already_there, routing=bool(ramp_up))
         return SwapPlan(
             procedure=PROCEDURE,
             environment=environment,
@@ -58,49 +57,32 @@ class SwapPlanner:
             warnings=() if already_there else await self._warnings(production, slot, release),
         )
 
-    async def _check_permissions(self, *, already_there: bool, routing: bool) -> None:
-        if not already_there:
-            await self._app.check_permissions(ACTIONS + (ACTIONS_FOR_ROUTING if routing else ()))
-
-    def _check_rest(self, production: Slot, slot: Slot) -> None:
-        for each in (production, slot):
-            if each.operation_in_progress:
-                raise OperationInProgress(
-                    f"Operation {each.operation_in_progress} is in progress on {_describe(each)}.",
-                    remedy="Wait until it has ended, then plan again.",
-                )
-            if each.unfinished_swap_with:
-                raise OperationInProgress(
-                    f"{_describe(each)} has an unfinished swap with '{each.unfinished_swap_with}' (with preview).",
-                    remedy="Complete or cancel it: az webapp deployment slot swap --action swap|reset.",
-                )
-        if slot.state != "Running":
-            raise TargetUnfit(
-                f"{_describe(slot)} is {slot.state.lower()}: a swap would take production down.",
-                remedy=f"Start it first: az webapp start --slot {slot.name}.",
-            )
-
     def _check_build(self, production: Slot, slot: Slot, release: str | None, named_digest: str | None) -> None:
         for each in (production, slot):
             if each.build.digest is None:
                 raise TargetUnknown(
-                    f"Which build {_describe(each)} runs is not known: {each.build.image} is not pinned by digest.",
+                    f"Which build {describe(each)} runs is not known: {each.build.image} is not pinned by digest.",
                     remedy="Deploy images by digest, or name the tag's digest in the release manifest.",
                 )
         if slot.build.digest == production.build.digest:
             raise TargetUnfit(
-                f"{_describe(slot)} runs the same build as production: {slot.build}.",
+                f"{describe(slot)} runs the same build as production: {slot.build}.",
                 remedy="A swap would change nothing for users.",
             )
         if named_digest and slot.build.digest != named_digest:
             raise TargetUnfit(
-                f"{_describe(slot)} runs {slot.build}, not {release}.",
+                f"{describe(slot)} runs {slot.build}, not {release}.",
                 remedy=f"A swap cannot bring {release} back; it has to be redeployed.",
+            )
+        if slot.build.digest == production.tags.get(TAG_BAD_DIGEST):
+            raise TargetUnfit(
+                f"{describe(slot)} runs {slot.build}, the bad build that users were taken off; the app's tags say so.",
+                remedy="Swapping would bring it back. Deploy a mended release instead.",
             )
         known = self._record.latest(slot.build.digest)
         if known and known.verdict is Verdict.BAD:
             raise TargetUnfit(
-                f"{_describe(slot)} runs {slot.build}, the bad build that users were taken off at "
+                f"{describe(slot)} runs {slot.build}, the bad build that users were taken off at "
                 f"{known.at:%Y-%m-%d %H:%M} UTC (run {known.run}).",
                 remedy="Swapping would bring it back. Deploy a mended release instead.",
             )
@@ -112,18 +94,20 @@ class SwapPlanner:
         if known:
             seen = f"{known.at:%Y-%m-%d %H:%M} UTC (run {known.run})"
             return f"our record: it served {known.environment}, seen good at {seen}"
+        if slot.build.digest == production.tags.get(TAG_PREVIOUS_DIGEST):
+            return f"the app's own tags: it served production until {production.tags.get(TAG_SINCE, 'a time unknown')}"
         swap = production.last_swap
         if swap is None:
             raise TargetUnknown(
                 f"No build is known to have served production before: our record knows none, Azure tells no swap. "
-                f"{_describe(slot)} runs {slot.build}.",
+                f"{describe(slot)} runs {slot.build}.",
                 remedy="If that is the release you want, name it with --release.",
             )
         deployed = await self._app.list_deployments_since(slot.name, swap.at)
         changed = slot.last_modified if slot.last_modified and slot.last_modified > swap.at + SWAP_TAIL else None
         if deployed or changed:
             raise TargetUnknown(
-                f"{_describe(slot)} was redeployed at {(deployed[0] if deployed else changed):%Y-%m-%d %H:%M} UTC, "
+                f"{describe(slot)} was redeployed at {(deployed[0] if deployed else changed):%Y-%m-%d %H:%M} UTC, "
                 f"after the last swap at {swap.at:%Y-%m-%d %H:%M} UTC: its build {slot.build} is not known to have "
                 "served production.",
                 remedy="If that is the release you want, name it with --release.",
@@ -148,6 +132,26 @@ class SwapPlanner:
         return tuple(warnings)
 
 
+def check_at_rest(production: Slot, slot: Slot) -> None:
+    """Refuse slots on which something is going on, and a slot that does not run."""
+    for each in (production, slot):
+        if each.operation_in_progress:
+            raise OperationInProgress(
+                f"Operation {each.operation_in_progress} is in progress on {describe(each)}.",
+                remedy="Wait until it has ended, then plan again.",
+            )
+        if each.unfinished_swap_with:
+            raise OperationInProgress(
+                f"{describe(each)} has an unfinished swap with '{each.unfinished_swap_with}' (with preview).",
+                remedy="Complete or cancel it: az webapp deployment slot swap --action swap|reset.",
+            )
+    if slot.state != "Running":
+        raise TargetUnfit(
+            f"{describe(slot)} is {slot.state.lower()}: a swap would take production down.",
+            remedy=f"Start it first: az webapp start --slot {slot.name}.",
+        )
+
+
 def check_slot_answers(slot: str, problems: tuple[str, ...]) -> None:
     """Refuse a slot whose answers show problems."""
     if problems:
@@ -157,5 +161,6 @@ def check_slot_answers(slot: str, problems: tuple[str, ...]) -> None:
         )
 
 
-def _describe(slot: Slot) -> str:
+def describe(slot: Slot) -> str:
+    """A slot in the words of a message's beginning."""
     return "Production" if slot.name == PRODUCTION else f"Slot '{slot.name}'"

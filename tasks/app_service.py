@@ -1,4 +1,4 @@
-"""App Service: plan a swap, swap the slots, remove routing rules.
+"""App Service: plan, put images in place, swap slots, take back, remove routing rules.
 
 Blast radius: the production app of one environment. Everything that changes something reads first, does nothing where
 the goal is reached, checks the lease right before it sends, and confirms by reading.
@@ -7,11 +7,21 @@ the goal is reached, checks the lease right before it sends, and confirms by rea
 import asyncio
 import logging
 
-from rollback.backend_plans import SwapPlan
+from rollback.backend_plans import DeployPlan, ImagePlan, RedeployPlan, SwapPlan
 from rollback.context import current
-from rollback.errors import CredentialRejected, OperationInProgress, PermissionMissing, Transient
+from rollback.errors import (
+    CredentialRejected,
+    OperationInProgress,
+    PermissionMissing,
+    PlanIsStale,
+    RollbackError,
+    Transient,
+)
+from rollback.image_planning import ImagePlanner
 from rollback.journal import Event
-from rollback.slot_swap import Reading, SlotSwap
+from rollback.releases import Build
+from rollback.runs import PlanType
+from rollback.slot_swap import SWAP, Reading, SlotSwap, SwapBasis
 from rollback.slots import PRODUCTION
 from rollback.swap_planning import SwapPlanner
 from tasks import step
@@ -20,18 +30,18 @@ log = logging.getLogger(__name__)
 
 ROUTING = "ramp-up rules"
 """The change's name in the journal."""
-ROUTING_TRIES = 30
+SWAP_BACK = "swap back"
+TRIES = 30
 """Two seconds apart: the tail of Azure's swap refuses changes with 409."""
-ROUTING_PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 2.0
+LOG_LINES = 20
 
 
 @step("Plan", timeout_seconds=180)
 async def plan_swap_back(release: str | None, reason: str) -> SwapPlan:
     """Decide which build comes back, as absolute values; on resuming, the plan as it was made."""
     run = current()
-    made = run.folder.plan(SwapPlan)
-    if made is not None:
-        run.note(f"The plan of {made.made_at:%Y-%m-%d %H:%M:%S} UTC: {made.title}.")
+    if made := _made(SwapPlan):
         return made
     app = await run.app_service()
     planner = SwapPlanner(app, run.store.served(run.header.environment), run.manifest)
@@ -40,18 +50,141 @@ async def plan_swap_back(release: str | None, reason: str) -> SwapPlan:
     return plan
 
 
-@step("Swap slots", timeout_seconds=4000)
-async def swap_slots(plan: SwapPlan) -> None:
-    """Bring the plan's target into production; on return it is there, after exactly one swap of ours at the most.
+@step("Plan", timeout_seconds=180)
+async def plan_redeploy(release: str, reason: str) -> RedeployPlan:
+    """Decide how a named release comes back; on resuming, the plan as it was made."""
+    return _made(RedeployPlan) or await (await _image_planner()).plan_redeploy(release, reason)
 
-    Source: Microsoft.Web `slotsswap`, 2025-05-01. Azure's own time is kept apart.
+
+@step("Plan", timeout_seconds=180)
+async def plan_deploy(release: str, reason: str, watch_minutes: float | None) -> DeployPlan:
+    """Decide how a new release comes into production; on resuming, the plan as it was made."""
+    return _made(DeployPlan) or await (await _image_planner()).plan_deploy(release, reason, watch_minutes)
+
+
+async def _image_planner() -> ImagePlanner:
+    run = current()
+    environment = run.header.environment
+    return ImagePlanner(await run.app_service(), run.store.served(environment), run.manifest, run.settings, environment)
+
+
+def _made(kind: type[PlanType]) -> PlanType | None:
+    run = current()
+    made = run.folder.plan(kind)
+    if made is not None:
+        run.note(f"The plan of {made.made_at:%Y-%m-%d %H:%M:%S} UTC: {made.title}.")
+    return made
+
+
+@step("Put the image in place", timeout_seconds=600)
+async def put_image(plan: ImagePlan) -> None:
+    """Let the plan's place run the target's image; on return Azure is told, and the image is about to start.
+
+    Nothing is sent where it is there already, serves already, or may be on its way into production.
+    """
+    run = current()
+    run.stop_if_found_bad()
+    app = await run.app_service()
+    production = await app.get_slot(PRODUCTION)
+    if production.build.digest == plan.target.digest or SWAP in run.journal.open_changes():
+        return
+    if production.build.digest != plan.serving.digest:
+        raise PlanIsStale(f"Production runs {production.build}, not {plan.serving} as planned.", remedy="Plan again.")
+    await _set_image(plan, plan.target, f"image on {plan.place}")
+
+
+@step("Swap slots", timeout_seconds=4000)
+async def swap_in(plan: ImagePlan) -> None:
+    """Bring the probed image into production, after exactly one swap of ours at the most."""
+    run = current()
+    run.stop_if_found_bad()
+    app = await run.app_service()
+    slot = await app.get_slot(plan.place)
+    basis = SwapBasis(
+        app=plan.app,
+        slot=plan.place,
+        serving=plan.serving,
+        target=plan.target,
+        last_swap_at=plan.last_swap_at,
+        slot_modified_at=slot.last_modified,
+    )
+    await _swap(basis, SWAP)
+
+
+@step("Take it back", timeout_seconds=4600)
+async def take_back(plan: ImagePlan) -> None:
+    """Undo: users get what they got before, by the way in which the image came.
+
+    After the swap: swapped back, once. Before it, or without slots: the image before is put back in its place.
     """
     run = current()
     app = await run.app_service()
-    swap = SlotSwap(app, plan.basis, run.journal, run.check_lease, run.backend.settle_seconds)
+    if plan.slot and SWAP in (*run.journal.confirmed_changes(), *run.journal.open_changes()):
+        production, slot = await app.get_pair()
+        basis = SwapBasis(
+            app=plan.app,
+            slot=plan.place,
+            serving=plan.target,
+            target=plan.serving,
+            last_swap_at=production.last_swap.at if production.last_swap else None,
+            slot_modified_at=slot.last_modified,
+        )
+        await _swap(basis, SWAP_BACK)
+    else:
+        await _set_image(plan, plan.before, f"image before on {plan.place}")
+
+
+@step("Read the log", timeout_seconds=60)
+async def show_log_tail(plan: ImagePlan) -> None:
+    """Keep the last lines of the app's log in the report; where Azure does not give it, that is said."""
+    run = current()
+    try:
+        lines = await (await run.app_service()).get_log_tail(plan.place, LOG_LINES)
+    except RollbackError as error:
+        lines = [f"The log could not be read: {error.message}"]
+    for line in lines:
+        run.note(line)
+
+
+async def _set_image(plan: ImagePlan, build: Build, change: str) -> None:
+    """Bring a place to run an image; a request whose answer is lost is simply read after, and repeated if need be."""
+    run = current()
+    app = await run.app_service()
+    for _ in range(TRIES):
+        if (await app.get_slot(plan.place)).build.digest == build.digest:
+            if change in run.journal.open_changes():
+                run.journal.write(Event.CONFIRMED, change=change, text=f"{plan.place} is set to run {build}.")
+            return
+        run.check_lease()
+        run.journal.write(Event.SENDING, change=change, text=f"Setting {plan.place} to run {build}.")
+        try:
+            await app.set_image(plan.place, f"DOCKER|{build.image}")
+        except (PermissionMissing, CredentialRejected):
+            run.journal.write(Event.NO_EFFECT, change=change, text="Azure refused it; nothing was done.")
+            raise
+        except (Transient, OperationInProgress) as error:
+            run.note(f"Trying again: {error.message}")
+            await asyncio.sleep(PAUSE_SECONDS)
+    raise OperationInProgress(
+        f"{plan.place} of '{plan.app}' could not be set to run {build}.",
+        remedy="Find out what keeps Azure busy, then resume this run.",
+    )
+
+
+@step("Swap slots", timeout_seconds=4000)
+async def swap_slots(plan: SwapPlan) -> None:
+    """Bring the plan's target into production; on return it is there, after exactly one swap of ours at the most."""
+    await _swap(plan.basis, SWAP)
+
+
+async def _swap(basis: SwapBasis, change: str) -> None:
+    """Source: Microsoft.Web `slotsswap`, 2025-05-01. Azure's own time is kept apart."""
+    run = current()
+    app = await run.app_service()
+    swap = SlotSwap(app, basis, run.journal, run.check_lease, run.backend.settle_seconds, change)
 
     async def describe() -> str:
-        return str(Reading(plan.basis, *await app.get_pair()))
+        return str(Reading(basis, *await app.get_pair()))
 
     run.where_things_stand = describe
     swapped = await swap.converge(run.backend.swap_timeout_seconds)
@@ -69,7 +202,7 @@ async def remove_ramp_up_rules(plan: SwapPlan) -> None:
     """
     run = current()
     app = await run.app_service()
-    for _ in range(ROUTING_TRIES):
+    for _ in range(TRIES):
         if not (await app.get_slot(PRODUCTION)).ramp_up:
             if ROUTING in run.journal.open_changes():
                 run.journal.write(Event.CONFIRMED, change=ROUTING, text="No user is sent to the slot any more.")
@@ -83,7 +216,7 @@ async def remove_ramp_up_rules(plan: SwapPlan) -> None:
             raise
         except (Transient, OperationInProgress) as error:
             run.note(f"Trying again: {error.message}")
-            await asyncio.sleep(ROUTING_PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
     raise OperationInProgress(
         f"The ramp-up rules of '{plan.app}' could not be removed: users are still sent to slot '{plan.slot}'.",
         remedy="Remove them in the portal (Deployment slots, Traffic %), or resume this run.",

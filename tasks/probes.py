@@ -3,14 +3,17 @@
 import asyncio
 
 from rollback import probes
-from rollback.backend_plans import SwapPlan
+from rollback.backend_plans import DeployPlan, ImagePlan, SwapPlan
 from rollback.context import current
 from rollback.errors import NotVerified, SomebodyElseSwapped
 from rollback.probes import Prober, Tally
+from rollback.releases import Build
 from rollback.slots import PRODUCTION
 from rollback.swap_planning import check_slot_answers
 from rollback.verification import Verified, verify_host
 from tasks import step
+
+LOG_LINES = 200
 
 
 @step("Probe the slot", timeout_seconds=700)
@@ -41,33 +44,81 @@ async def probe_slot(plan: SwapPlan) -> SwapPlan:
 
 
 @step("Verify from outside", timeout_seconds=700)
-async def verify(plan: SwapPlan) -> None:
+async def verify(plan: SwapPlan | ImagePlan) -> None:
     """Show that users get the target: by digest, by what the app says, and by what real requests get.
 
     Raises `NotVerified` with what is missing, `SomebodyElseSwapped` where production runs something else again.
     """
+    if problems := await _find_problems(plan.target):
+        raise NotVerified("; ".join(problems) + ".", remedy="Look at it as a user would; the build itself is in place.")
+
+
+@step("Probe the new image", timeout_seconds=2000)
+async def probe_image(plan: ImagePlan) -> None:
+    """Wait until the image answers where it was put, and make sure that it does so without errors.
+
+    Where the app does not say its release, the container's log has to name the image: the one before may still answer.
+    Raises `FoundBad`.
+    """
+    run = current()
+    run.stop_if_found_bad()
+    app = await run.app_service()
+    place, production = await asyncio.gather(app.get_slot(plan.place), app.get_slot(PRODUCTION))
+    if plan.slot and (production.build.digest == plan.target.digest or run.journal.open_changes()):
+        return
+    settings = run.backend.probes
+    async with probes.connect(settings) as client:
+        prober = Prober(client, f"https://{place.host}", settings)
+        found = await verify_host(prober, settings, plan.target.release, run.backend.start_within_seconds)
+    _keep_evidence([f"{plan.place} is set to image {place.build.digest}"], [found])
+    problems = [*found.problems]
+    if not (settings.version.header or settings.version.path):
+        log = "\n".join(await app.get_log_tail(plan.place, LOG_LINES))
+        problems += [] if str(plan.target.digest) in log else ["the container's log does not tell that it started"]
+    if problems:
+        raise run.find_bad(f"{plan.target.name} does not answer as it must on {plan.place}: {'; '.join(problems)}.")
+
+
+@step("Verify from outside", timeout_seconds=700)
+async def verify_deployed(plan: DeployPlan) -> None:
+    """Show that users get the new release without errors; raises `FoundBad`, so that it is taken back."""
+    run = current()
+    run.stop_if_found_bad()
+    if problems := await _find_problems(plan.target):
+        raise run.find_bad(f"Production does not answer as it must: {'; '.join(problems)}.")
+
+
+@step("Verify what came back", timeout_seconds=700)
+async def verify_taken_back(plan: ImagePlan) -> None:
+    """Show that users get what they got before; raises `NotVerified`."""
+    if problems := await _find_problems(plan.serving):
+        raise NotVerified(
+            f"{plan.target.name} was found bad and taken back, but what users get now is not right: "
+            f"{'; '.join(problems)}.",
+            remedy="Look at it as a user would; the build before is in place.",
+        )
+
+
+async def _find_problems(build: Build) -> list[str]:
+    """What speaks against users getting a build, seen on every host that they use."""
     run = current()
     settings = run.backend.probes
-    app = await run.app_service()
-    production = await app.get_slot(PRODUCTION)
-    if production.build.digest != plan.target.digest:
+    production = await (await run.app_service()).get_slot(PRODUCTION)
+    if production.build.digest != build.digest:
         raise SomebodyElseSwapped(
-            f"Production runs {production.build}, not {plan.target}: somebody else changed it.",
+            f"Production runs {production.build}, not {build}: somebody else changed it.",
             remedy="Nothing more is sent. Find out who it was, then plan again.",
         )
     hosts = [f"https://{production.host}", *([run.backend.public_url] if run.backend.public_url else [])]
     async with probes.connect(settings) as client:
         found = await asyncio.gather(
             *(
-                verify_host(
-                    Prober(client, host, settings), settings, plan.target.release, settings.verify_within_seconds
-                )
+                verify_host(Prober(client, host, settings), settings, build.release, settings.verify_within_seconds)
                 for host in hosts
             )
         )
     _keep_evidence([f"production runs image {production.build.digest}"], found)
-    if problems := [f"{each.host}: {problem}" for each in found for problem in each.problems]:
-        raise NotVerified("; ".join(problems) + ".", remedy="Look at it as a user would; the build itself is in place.")
+    return [f"{each.host}: {problem}" for each in found for problem in each.problems]
 
 
 def _keep_evidence(told: list[str], found: list[Verified]) -> None:

@@ -111,7 +111,8 @@ class Conducted:
             )
         if plan.already_there:
             return Ending(EndState.ALREADY_THERE, f"{plan.goal} already, verified from outside. Nothing was touched.")
-        return Ending(EndState.ROLLED_BACK, f"{plan.goal} again, verified from outside.", plan.afterwards())
+        again = " again" if plan.success is EndState.ROLLED_BACK else ""
+        return Ending(plan.success, f"{plan.goal}{again}, verified from outside.", plan.afterwards())
 
     async def _with_state_of_things(self, ending: Ending) -> Ending:
         """A cancelled run says what state things are in, if Azure tells in time."""
@@ -212,6 +213,7 @@ def _outcome(run: Run, plan: Plan | None, ending: Ending) -> Outcome:
         headline=ending.headline,
         done=tuple(entry.text for entry in journal.entries if entry.event is Event.CONFIRMED),
         not_done=tuple(title for title in dict.fromkeys(planned) if title not in finished),
+        approvals=tuple(run.approvals),
         evidence=tuple(run.evidence),
         next_steps=ending.next_steps,
         started_at=header.started_at,

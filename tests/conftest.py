@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import ssl
 import subprocess
 import sys
 from collections.abc import Generator
@@ -35,6 +36,8 @@ def world(running_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     running_sandbox.control.reset()
     for name, value in running_sandbox.environment.items():
         monkeypatch.setenv(name, value)
+    # aiohttp reads the trusted authorities once, when it is first imported: in a test process before they are known.
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context())
     monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path)))
     return World(running_sandbox.control)
