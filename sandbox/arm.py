@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from sandbox import rbac
 from sandbox.entra import Entra, TokenRefusedError
+from sandbox.state import Principal
 from sandbox.world import World
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 HOST = "management.azure.com"
 API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview|-alpha|-beta|-privatepreview)?")
 READS = ("GET", "HEAD")
+LIMITS = {"reads": (250, 25), "writes": (200, 10), "deletes": (200, 10)}
+"""Size and refill a second of ARM's buckets: one for each principal, subscription and kind."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -47,6 +50,12 @@ class Call:
     """What the placeholders of the route's path stand for, as the client wrote it."""
     request_id: str
     body: bytes
+    principal: Principal
+    """Who asks."""
+
+    def may(self, action: str, scope: str) -> bool:
+        """Whether the caller may do `action` on `scope`: what a list shows of it."""
+        return rbac.allows(self.world.state, self.principal, action, scope)
 
     def parse(self, model: type[Body]) -> Body:
         """The body as `model`, or Azure's 400."""
@@ -114,35 +123,41 @@ class Arm:
         self._world = world
         self._entra = entra
         self._routes = routes
-        self._buckets = {"reads": Bucket(250, 25), "writes": Bucket(200, 10), "deletes": Bucket(200, 10)}
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+        """By principal and kind."""
 
     async def handle(self, request: web.Request, request_id: str) -> web.StreamResponse:
         """Authenticate, find the operation, authorise, do it; errors as Azure words them."""
         try:
-            response = await self._handle(request, request_id)
+            principal = self._authenticate(request)
+        except ArmError as error:
+            return error.response()
+        request["principal"] = principal.name
+        bucket = self._buckets.setdefault((principal.name, _kind(request)), Bucket(*LIMITS[_kind(request)]))
+        try:
+            self._throttle(bucket)
+            response = await self._handle(request, request_id, principal)
         except ArmError as error:
             response = error.response()
         if not response.prepared:
-            self._add_headers(request, response)
+            _add_headers(request, response, bucket)
         return response
 
-    async def _handle(self, request: web.Request, request_id: str) -> web.StreamResponse:
-        self._authenticate(request)
-        self._throttle(request)
+    async def _handle(self, request: web.Request, request_id: str, principal: Principal) -> web.StreamResponse:
         self._require_api_version(request)
         route, names = self._find(request)
         self._require_subscription(names)
-        self._authorise(request, route)
+        self._authorise(request, route, principal)
         self._require_known_query(request, route)
         self._require_group(names)
-        call = Call(self._world, request, names, request_id, await request.read())
+        call = Call(self._world, request, names, request_id, await request.read(), principal)
         if request.content_type == "application/json" and call.body:
             _require_json(call.body)
         return await route.handler(call)
 
-    def _authenticate(self, request: web.Request) -> None:
+    def _authenticate(self, request: web.Request) -> Principal:
         try:
-            self._entra.verify(request.headers.get("Authorization"))
+            return self._entra.verify(request.headers.get("Authorization"))
         except TokenRefusedError as error:
             tenant = self._world.state.tenant_id
             challenge = (
@@ -151,8 +166,8 @@ class Arm:
             )
             raise ArmError(401, error.code, str(error), {"WWW-Authenticate": challenge}) from error
 
-    def _throttle(self, request: web.Request) -> None:
-        if self._bucket(request).take():
+    def _throttle(self, bucket: Bucket) -> None:
+        if bucket.take():
             return
         raise ArmError(
             429,
@@ -161,9 +176,6 @@ class Arm:
             "Please try again after '1' seconds.",
             {"Retry-After": "1"},
         )
-
-    def _bucket(self, request: web.Request) -> Bucket:
-        return self._buckets[_kind(request)]
 
     def _require_api_version(self, request: web.Request) -> None:
         version = request.query.get("api-version")
@@ -189,16 +201,15 @@ class Arm:
         if subscription is not None and subscription.lower() != self._world.state.subscription_id:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
-    def _authorise(self, request: web.Request, route: Route) -> None:
-        if route.action and not rbac.allows(self._world.state.role, route.action):
-            state = self._world.state
+    def _authorise(self, request: web.Request, route: Route, principal: Principal) -> None:
+        if route.action and not rbac.allows(self._world.state, principal, route.action, request.path):
             scope = request.path.rpartition("/")[0] if route.action.endswith("/action") else request.path
             raise ArmError(
                 403,
                 "AuthorizationFailed",
-                f"The client '{state.client_id}' with object id '{state.object_id}' does not have authorization to "
-                f"perform action '{route.action}' over scope '{scope}' or the scope is invalid. If access was recently "
-                "granted, please refresh your credentials.",
+                f"The client '{principal.user_name or principal.client_id}' with object id '{principal.object_id}' "
+                f"does not have authorization to perform action '{route.action}' over scope '{scope}' or the scope is "
+                "invalid. If access was recently granted, please refresh your credentials.",
             )
 
     def _require_known_query(self, request: web.Request, route: Route) -> None:
@@ -211,12 +222,12 @@ class Arm:
         if group is not None and group.lower() not in (each.lower() for each in self._world.state.groups):
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
 
-    def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        remaining = f"x-ms-ratelimit-remaining-subscription-{_kind(request)}"
-        response.headers[remaining] = str(int(self._bucket(request).left))
-        response.headers["Cache-Control"] = "no-cache"
-        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+
+def _add_headers(request: web.Request, response: web.StreamResponse, bucket: Bucket) -> None:
+    response.headers[f"x-ms-ratelimit-remaining-subscription-{_kind(request)}"] = str(int(bucket.left))
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    response.headers["X-Content-Type-Options"] = "nosniff"
 
 
 def _kind(request: web.Request) -> str:

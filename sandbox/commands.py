@@ -22,6 +22,8 @@ from sandbox.pace import PaceName
 READY_SECONDS = 60
 DOWN_SECONDS = 20
 POLL_SECONDS = 0.05
+ROLLBACK = "rollback"
+SIGN_IN = ("AZURE_CLIENT_SECRET", "AZURE_USERNAME", "AZURE_PASSWORD")
 
 STATE = click.option(
     "--state",
@@ -68,30 +70,42 @@ def main() -> None:
 @click.option(
     "--scale", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Times the pace."
 )
-def up(state: Path, detach: bool, pace: PaceName, scale: float) -> None:
+@click.option(
+    "--role",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Custom role, as `az role definition create` takes it: all that the rollback principal may do, instead of *.",
+)
+def up(state: Path, detach: bool, pace: PaceName, scale: float, role: Path | None) -> None:
     """Start it, in the foreground unless --detach. What was there before goes on where it was."""
     folder = Folder(state)
     folder.make()
     if detach:
-        _up_detached(folder, pace, scale)
+        _up_detached(folder, pace, scale, role)
     else:
-        _serve(folder, pace, scale)
+        _serve(folder, pace, scale, role)
 
 
-def _serve(folder: Folder, pace: PaceName, scale: float) -> None:
+def _serve(folder: Folder, pace: PaceName, scale: float, role: Path | None) -> None:
     # Here, not above: the other commands need neither a web server nor cryptography, and start at once.
+    from sandbox.rbac import read_role
     from sandbox.server import Server
+
+    rollback_role = read_role(role) if role is not None else None
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     held = folder.lock()
     try:
-        asyncio.run(Server(folder, pace, scale).run())
+        asyncio.run(Server(folder, pace, scale, rollback_role).run())
     finally:
         held.close()
 
 
-def _up_detached(folder: Folder, pace: PaceName, scale: float) -> None:
+def _up_detached(folder: Folder, pace: PaceName, scale: float, role: Path | None) -> None:
     folder.require_free()
+    if role is not None:
+        from sandbox.rbac import read_role
+
+        read_role(role)
     command = [
         sys.executable,
         "-m",
@@ -103,6 +117,7 @@ def _up_detached(folder: Folder, pace: PaceName, scale: float) -> None:
         pace,
         "--scale",
         str(scale),
+        *(["--role", str(role.absolute())] if role is not None else []),
     ]
     with folder.log.open("ab") as output:
         process = subprocess.Popen(
@@ -179,21 +194,29 @@ def _told(report: Status) -> str:
     return "\n".join(lines)
 
 
+AS = click.option(
+    "--as", "name", default=None, help="Who: rollback (the default), deployer, oncall, lead, second, intern."
+)
+
+
 @main.command()
 @STATE
-def env(state: Path) -> None:
-    """Print `export` lines that point the Azure SDKs, httpx and the Azure CLI at it. They hold a secret."""
-    for name, value in environment(Folder(state)).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+@AS
+def env(state: Path, name: str | None) -> None:
+    """Print `export` lines that point the Azure SDKs, httpx and the Azure CLI at it. They hold a secret.
+
+    With --as also an `unset` line, for what another principal may have left in the shell.
+    """
+    exports = environment(Folder(state), name or ROLLBACK)
+    for key, value in exports.items():
+        click.echo(f"export {key}={shlex.quote(value)}")
+    if name is not None:
+        click.echo("unset " + " ".join(key for key in SIGN_IN if key not in exports))
 
 
-def environment(folder: Folder) -> dict[str, str]:
-    """What a client's environment must hold."""
-    from sandbox import start
-
-    running, secrets = folder.running(), folder.secrets()
-    if secrets is None:
-        raise SandboxError(f"The secrets of {folder.root} are gone: stop the sandbox and start it again.")
+def environment(folder: Folder, name: str = ROLLBACK) -> dict[str, str]:
+    """What the environment of a client must hold that works as the principal `name`."""
+    running = folder.running()
     proxy, bundle, loopback = f"http://127.0.0.1:{running.proxy_port}", str(folder.ca_bundle), "127.0.0.1,localhost,::1"
     return {
         "HTTPS_PROXY": proxy,
@@ -203,14 +226,58 @@ def environment(folder: Folder) -> dict[str, str]:
         "SSL_CERT_FILE": bundle,
         "REQUESTS_CA_BUNDLE": bundle,
         "WEBSOCKET_CLIENT_CA_BUNDLE": bundle,
-        "AZURE_TENANT_ID": start.TENANT,
-        "AZURE_CLIENT_ID": start.CLIENT,
-        "AZURE_CLIENT_SECRET": secrets.client_secret,
-        "AZURE_SUBSCRIPTION_ID": start.SUBSCRIPTION,
-        "AZURE_CONFIG_DIR": str(folder.azure_config),
+        **_sign_in(folder, name),
+        "AZURE_CONFIG_DIR": str(folder.azure_config if name == ROLLBACK else folder.azure_config / name),
         "AZURE_CORE_COLLECT_TELEMETRY": "false",
         "AZURE_CORE_LOGIN_EXPERIENCE_V2": "off",
     }
+
+
+def _sign_in(folder: Folder, name: str) -> dict[str, str]:
+    from sandbox import directory, start
+    from sandbox.rbac import names
+
+    principals, secrets = directory.principals(), folder.secrets()
+    who = next((each for each in principals if each.name == name and each.kind != "Group"), None)
+    if who is None:
+        raise SandboxError(f"There is no {name!r} who could sign in; there are {', '.join(names(principals))}.")
+    if secrets is None:
+        raise SandboxError(f"The secrets of {folder.root} are gone: stop the sandbox and start it again.")
+    common = {"AZURE_TENANT_ID": start.TENANT, "AZURE_SUBSCRIPTION_ID": start.SUBSCRIPTION}
+    password = secrets.password_of(name)
+    if who.client_id is not None:
+        return {**common, "AZURE_CLIENT_ID": who.client_id, "AZURE_CLIENT_SECRET": password}
+    user = {"AZURE_USERNAME": who.user_name or "", "AZURE_PASSWORD": password}
+    return {**common, "AZURE_CLIENT_ID": directory.AZURE_CLI_CLIENT, **user}
+
+
+@main.command()
+@STATE
+@AS
+@click.option("--scope", default="https://management.azure.com/.default", show_default=True, help="What it is for.")
+@click.option("--expired", is_flag=True, help="It was valid until an hour ago.")
+@click.option("--wrong-issuer", is_flag=True, help="It is from another tenant.")
+@click.option("--wrong-key", is_flag=True, help="Its key is not the published one of that id.")
+@click.option("--audience", help="It is for this instead of the scope's resource.")
+def token(
+    state: Path,
+    name: str | None,
+    scope: str,
+    expired: bool,
+    wrong_issuer: bool,
+    wrong_key: bool,
+    audience: str | None,
+) -> None:
+    """Print one access token, as a principal gets it by signing in, or with a flaw, for tests."""
+    made = Control(state).token(
+        name or ROLLBACK,
+        scope,
+        expired=expired,
+        wrong_issuer=wrong_issuer,
+        wrong_key=wrong_key,
+        audience=audience,
+    )
+    click.echo(made)
 
 
 @main.command("break")

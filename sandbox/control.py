@@ -62,6 +62,8 @@ class AuditEntry(BaseModel):
     method: str
     host: str
     path: str
+    principal: str | None = None
+    """Who asked, as the sandbox's own commands call it; None where no token was verified."""
     status: int | None
     """None: the connection was dropped without an answer."""
     request_id: str
@@ -88,6 +90,27 @@ class Control:
     def repair(self, fault: str | None = None) -> None:
         """Undo one fault, or all of them."""
         self._ask("POST", "/repair", {"fault": fault})
+
+    def token(
+        self,
+        principal: str,
+        scope: str,
+        *,
+        expired: bool = False,
+        wrong_issuer: bool = False,
+        wrong_key: bool = False,
+        audience: str | None = None,
+    ) -> str:
+        """An access token as `principal` (`lead`, `deployer`, …) gets it for `scope`, or one with flaws."""
+        wanted = {
+            "principal": principal,
+            "scope": scope,
+            "expired": expired,
+            "wrong_issuer": wrong_issuer,
+            "wrong_key": wrong_key,
+            "audience": audience,
+        }
+        return self._ask("POST", "/token", wanted).decode()
 
     def reset(self) -> None:
         """Back to the starting state: slots, data, faults, swaps. Ports, certificates and tokens stay."""

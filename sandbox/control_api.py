@@ -7,10 +7,13 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from sandbox.control import SiteStatus, SlotStatus, Status
+from sandbox.entra import Entra, EntraError
 from sandbox.errors import SandboxError
 from sandbox.faults import Faults
+from sandbox.rbac import find_principal
 from sandbox.start import release_of
 from sandbox.state import Site, Slot
+from sandbox.tokens import Flaws
 from sandbox.world import World
 
 
@@ -27,11 +30,23 @@ class Repair(BaseModel):
     fault: str | None = None
 
 
+class TokenWish(BaseModel):
+    """A token for a test."""
+
+    principal: str
+    scope: str
+    expired: bool = False
+    wrong_issuer: bool = False
+    wrong_key: bool = False
+    audience: str | None = None
+
+
 class ControlApi:
     """Serves `Control`."""
 
-    def __init__(self, world: World, faults: Faults, describe: dict[str, Any]) -> None:
+    def __init__(self, world: World, entra: Entra, faults: Faults, describe: dict[str, Any]) -> None:
         self._world = world
+        self._entra = entra
         self._faults = faults
         self._describe = describe
         """What the server knows of itself: pid, pace, scale, proxy."""
@@ -45,6 +60,7 @@ class ControlApi:
                 web.post("/break", self._break),
                 web.post("/repair", self._repair),
                 web.post("/reset", self._reset),
+                web.post("/token", self._token),
             ]
         )
         return application
@@ -70,6 +86,15 @@ class ControlApi:
     async def _repair(self, request: web.Request) -> web.Response:
         await self._faults.repair(Repair.model_validate_json(await request.read()).fault)
         return web.Response()
+
+    async def _token(self, request: web.Request) -> web.Response:
+        wish = TokenWish.model_validate_json(await request.read())
+        principal = find_principal(self._world.state, wish.principal)
+        flaws = Flaws(wish.expired, wish.wrong_issuer, wish.wrong_key, wish.audience)
+        try:
+            return web.Response(text=self._entra.make(principal, wish.scope, flaws))
+        except EntraError as error:
+            raise SandboxError(str(error)) from error
 
     async def _reset(self, _request: web.Request) -> web.Response:
         await self._world.reset()

@@ -1,49 +1,30 @@
-"""Entra ID: tokens for a service principal with a secret, as Azure's identity libraries ask for them."""
+"""Entra ID: tokens for applications with a secret and for people with a password.
+
+As Azure's identity libraries and the Azure CLI ask for them.
+"""
 
 import hmac
 import json
 import logging
-import time
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import jwt
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
 
-from sandbox.clock import american
-from sandbox.state import new_id
+from sandbox.directory import ARM, DIRECTORY, DOMAIN, PUBLIC_CLIENTS, Api, find_api
+from sandbox.state import Principal, new_id
+from sandbox.tokens import NO_FLAWS, Flaws, TokenRefusedError, Tokens, issuer
 from sandbox.world import World
+
+__all__ = ["Entra", "TokenRefusedError"]
 
 log = logging.getLogger(__name__)
 
 HOST = "login.microsoftonline.com"
-ARM_AUDIENCES = (
-    "https://management.core.windows.net/",
-    "https://management.core.windows.net",
-    "https://management.azure.com/",
-    "https://management.azure.com",
-)
-KEY_ID = urlsafe_b64encode(b"sandbox-signing-key").decode().rstrip("=")
-
-
-def new_signing_key() -> str:
-    """A private key for tokens, as PEM."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-class TokenRefusedError(Exception):
-    """A bearer token that Azure Resource Manager does not take: its code and message there."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+OPENID_SCOPES = {"openid", "profile", "offline_access", "email"}
+GRANTS = ("client_credentials", "password", "refresh_token")
 
 
 class EntraError(Exception):
@@ -59,10 +40,7 @@ class Entra:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        private = serialization.load_pem_private_key(world.secrets.signing_key.encode(), password=None)
-        if not isinstance(private, rsa.RSAPrivateKey):
-            raise TypeError("The signing key in the state folder is not an RSA key.")
-        self._private = private
+        self._tokens = Tokens(world)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request to login.microsoftonline.com."""
@@ -73,11 +51,13 @@ class Entra:
                 return self._instance_discovery(request)
             case "GET", "v2.0/.well-known/openid-configuration":
                 return self._answer(lambda: self._openid_configuration(tenant))
-            case "GET", "discovery/v2.0/keys":
+            case "GET", "discovery/v2.0/keys" | "discovery/keys":
                 return self._answer(lambda: self._keys(tenant))
             case "POST", "oauth2/v2.0/token":
                 form = {name: str(value) for name, value in (await request.post()).items()}
                 return self._answer(lambda: self._token(tenant, form))
+            case "GET", _ if tenant == "common" and rest.startswith("userrealm/"):
+                return web.json_response(_user_realm(rest.removeprefix("userrealm/")))
             case _:
                 message = f"{request.method} {request.path}: this sandbox's Entra ID does not have it."
                 log.warning(message)
@@ -85,7 +65,16 @@ class Entra:
                     {"error": "not_implemented_in_sandbox", "error_description": message}, status=501
                 )
 
-    def _answer(self, make: Any) -> web.Response:
+    def verify(self, authorization: str | None, api: Api = ARM) -> Principal:
+        """Who sends this `Authorization` header to `api`, or `TokenRefusedError` in Azure Resource Manager's words."""
+        return self._tokens.read(authorization, api)
+
+    def make(self, principal: Principal, scope: str, flaws: Flaws = NO_FLAWS) -> str:
+        """A token as `principal` gets it by signing in, or one with flaws, for tests; `EntraError` for a bad scope."""
+        client = principal.client_id or next(iter(PUBLIC_CLIENTS))
+        return self._tokens.access(principal, client, _registered(_user_audience([scope], scope)), flaws)
+
+    def _answer(self, make: Callable[[], dict[str, Any]]) -> web.Response:
         try:
             return web.json_response(make(), headers={"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
         except EntraError as error:
@@ -126,7 +115,7 @@ class Entra:
             "id_token_signing_alg_values_supported": ["RS256"],
             "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
             "scopes_supported": ["openid", "profile", "email", "offline_access"],
-            "issuer": f"{base}/v2.0",
+            "issuer": issuer(tenant, 2),
             "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
             "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
             "end_session_endpoint": f"{base}/oauth2/v2.0/logout",
@@ -136,29 +125,50 @@ class Entra:
 
     def _keys(self, tenant: str) -> dict[str, Any]:
         self._require_tenant(tenant)
-        public = json.loads(RSAAlgorithm.to_jwk(self._private.public_key()))
-        return {"keys": [{"kty": "RSA", "use": "sig", "kid": KEY_ID, "n": public["n"], "e": public["e"]}]}
+        return self._tokens.keys()
 
     def _token(self, tenant: str, form: dict[str, str]) -> dict[str, Any]:
         self._require_tenant(tenant)
         for name in ("grant_type", "client_id", "scope"):
-            if not form.get(name):
-                message = f"The request body must contain the following parameter: '{name}'."
-                raise EntraError(400, "invalid_request", 900144, message)
-        if form["grant_type"] != "client_credentials":
-            message = f"The app requested an unsupported grant type '{form['grant_type']}'."
+            _require(form, name)
+        grant = form["grant_type"]
+        if grant not in GRANTS:
+            message = f"The app requested an unsupported grant type '{grant}'."
             raise EntraError(400, "unsupported_grant_type", 70003, message)
-        state, client = self._world.state, form["client_id"]
-        if client.lower() != state.client_id:
-            raise EntraError(
-                400,
-                "unauthorized_client",
-                700016,
-                f"Application with identifier '{client}' was not found in the directory 'Fundrbolt'. This can happen "
-                "if the application has not been installed by the administrator of the tenant or consented to by any "
-                "user in the tenant. You may have sent your authentication request to the wrong tenant.",
-            )
-        if not hmac.compare_digest(form.get("client_secret", "").encode(), self._world.secrets.client_secret.encode()):
+        if grant == "client_credentials":
+            application = self._application(form)
+            audience = _registered(_audience(form["scope"]))
+            return self._answered(self._tokens.access(application, form["client_id"].lower(), audience))
+        client = form["client_id"].lower()
+        if client not in PUBLIC_CLIENTS:
+            raise _unknown_application(form["client_id"])
+        user = self._user(form) if grant == "password" else self._refreshing_user(form, client)
+        return self._signed_in(user, client, form)
+
+    def _answered(self, token: str) -> dict[str, Any]:
+        lifetime = self._world.state.token_lifetime_seconds
+        return {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
+
+    def _signed_in(self, user: Principal, client: str, form: dict[str, str]) -> dict[str, Any]:
+        scopes = form["scope"].split()
+        audience = _registered(_user_audience(scopes, form["scope"]))
+        granted = [f"{audience}/{each}" for each in ("user_impersonation", ".default")]
+        answer = self._answered(self._tokens.access(user, client, audience)) | {"scope": " ".join(granted)}
+        if "offline_access" in scopes:
+            answer["refresh_token"] = self._tokens.refresh(user, client)
+        if "openid" in scopes:
+            answer["id_token"] = self._tokens.id_token(user, client)
+        if form.get("client_info") == "1":
+            info = {"uid": user.object_id, "utid": self._world.state.tenant_id}
+            answer["client_info"] = urlsafe_b64encode(json.dumps(info).encode()).decode().rstrip("=")
+        return answer
+
+    def _application(self, form: dict[str, str]) -> Principal:
+        client = form["client_id"]
+        found = next((each for each in self._world.state.principals if each.client_id == client.lower()), None)
+        if found is None:
+            raise _unknown_application(client)
+        if not _same(form.get("client_secret", ""), self._world.secrets.password_of(found.name)):
             raise EntraError(
                 401,
                 "invalid_client",
@@ -166,93 +176,107 @@ class Entra:
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
                 f"value, not the client secret ID, for a secret added to app '{client}'.",
             )
-        lifetime = state.token_lifetime_seconds
-        token = self._issue(_audience(form["scope"]), lifetime)
-        return {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
+        return found
 
-    def _issue(self, audience: str, lifetime: int) -> str:
-        state, instant = self._world.state, int(time.time())
-        state.tokens_issued += 1
-        self._world.save()
-        claims = {
-            "aud": audience,
-            "iss": f"https://sts.windows.net/{state.tenant_id}/",
-            "iat": instant,
-            "nbf": instant,
-            "exp": instant + lifetime,
-            "appid": state.client_id,
-            "appidacr": "1",
-            "idp": f"https://sts.windows.net/{state.tenant_id}/",
-            "idtyp": "app",
-            "oid": state.object_id,
-            "sub": state.object_id,
-            "tid": state.tenant_id,
-            "uti": str(state.tokens_issued),
-            "ver": "1.0",
-        }
-        return jwt.encode(claims, self._private, algorithm="RS256", headers={"kid": KEY_ID})
+    def _user(self, form: dict[str, str]) -> Principal:
+        for name in ("username", "password"):
+            _require(form, name)
+        wanted = form["username"].lower()
+        user = next((each for each in self._world.state.principals if each.user_name == wanted), None)
+        if user is None:
+            raise EntraError(
+                400,
+                "invalid_grant",
+                50034,
+                "The user account {EUII Hidden} does not exist in the "
+                f"{self._world.state.tenant_id} directory. To sign into this application, the account must be added "
+                "to the directory.",
+            )
+        if not _same(form["password"], self._world.secrets.password_of(user.name)):
+            message = "Error validating credentials due to invalid username or password."
+            raise EntraError(400, "invalid_grant", 50126, message)
+        return user
 
-    def verify(self, authorization: str | None) -> None:
-        """Accept a bearer token for Azure Resource Manager, or raise `TokenRefusedError` in its words."""
-        if not authorization:
-            raise TokenRefusedError(
-                "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
-            )
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise TokenRefusedError(
-                "AuthenticationFailedInvalidHeader",
-                "Authentication failed. The 'Authorization' header is provided in an invalid format.",
-            )
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._private.public_key(),
-                algorithms=["RS256"],
-                options={"verify_aud": False, "verify_exp": False, "require": ["aud", "iss", "exp", "nbf", "uti"]},
-            )
-        except jwt.InvalidTokenError as error:
-            raise TokenRefusedError("InvalidAuthenticationToken", "The access token is invalid.") from error
-        self._verify_claims(claims)
+    def _refreshing_user(self, form: dict[str, str], client: str) -> Principal:
+        _require(form, "refresh_token")
+        user = self._tokens.refreshed(form["refresh_token"], client)
+        if user is None:
+            message = "Provided grant is invalid or malformed."
+            raise EntraError(400, "invalid_grant", 9002313, message)
+        return user
 
-    def _verify_claims(self, claims: dict[str, Any]) -> None:
-        state, instant = self._world.state, datetime.now(UTC)
-        expires = datetime.fromtimestamp(int(claims["exp"]), UTC)
-        if int(claims["uti"]) <= state.tokens_refused:
-            expires = min(expires, instant)
-        if expires <= instant:
-            raise TokenRefusedError(
-                "ExpiredAuthenticationToken",
-                f"The access token expiry UTC time '{american(expires)}' is earlier than current UTC time "
-                f"'{american(instant)}'.",
-            )
-        if claims["aud"] not in ARM_AUDIENCES:
-            allowed = ",".join(f"'{each}'" for each in ARM_AUDIENCES)
-            raise TokenRefusedError(
-                "InvalidAuthenticationTokenAudience",
-                f"The access token has been obtained for wrong audience or resource '{claims['aud']}'. It should "
-                f"exactly match with one of the allowed audiences {allowed}.",
-            )
-        issuer = f"https://sts.windows.net/{state.tenant_id}/"
-        if claims["iss"] != issuer:
-            raise TokenRefusedError(
-                "InvalidAuthenticationTokenTenant",
-                f"The access token is from the wrong issuer '{claims['iss']}'. It must match the tenant '{issuer}' "
-                "associated with this subscription. Please use the authority (URL) "
-                f"'https://login.windows.net/{state.tenant_id}' to get the token.",
-            )
+
+def _require(form: dict[str, str], name: str) -> None:
+    if not form.get(name):
+        message = f"The request body must contain the following parameter: '{name}'."
+        raise EntraError(400, "invalid_request", 900144, message)
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _unknown_application(client: str) -> EntraError:
+    return EntraError(
+        400,
+        "unauthorized_client",
+        700016,
+        f"Application with identifier '{client}' was not found in the directory '{DIRECTORY}'. This can happen "
+        "if the application has not been installed by the administrator of the tenant or consented to by any "
+        "user in the tenant. You may have sent your authentication request to the wrong tenant.",
+    )
+
+
+def _user_realm(user_name: str) -> dict[str, Any]:
+    """Where a user signs in: here, or nobody knows."""
+    domain = user_name.rpartition("@")[2].lower()
+    if domain != DOMAIN:
+        return {"ver": "1.0", "account_type": "Unknown", "cloud_instance_name": "microsoftonline.com"}
+    return {
+        "ver": "1.0",
+        "account_type": "Managed",
+        "domain_name": domain,
+        "cloud_instance_name": "microsoftonline.com",
+        "cloud_audience_urn": "urn:federation:MicrosoftOnline",
+    }
+
+
+def _no_resource(scope: str) -> EntraError:
+    return EntraError(
+        400,
+        "invalid_scope",
+        1002012,
+        f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value with "
+        "/.default suffixed to the resource identifier (application ID URI).",
+    )
+
+
+def _user_audience(scopes: list[str], asked: str) -> str:
+    """The resource that a user's scopes are for: everything before the name of the first that is none of OpenID's."""
+    resource = next((each for each in scopes if each not in OPENID_SCOPES), "")
+    if not resource.startswith(("https://", "api://")):
+        raise _no_resource(asked)
+    return resource.rpartition("/")[0]
 
 
 def _audience(scope: str) -> str:
-    if not scope.startswith("https://") or not scope.endswith("/.default") or " " in scope:
+    """The resource that an application asks a token for."""
+    if not scope.startswith(("https://", "api://")) or not scope.endswith("/.default") or " " in scope:
+        raise _no_resource(scope)
+    return scope.removesuffix("/.default")
+
+
+def _registered(audience: str) -> str:
+    if find_api(audience) is None:
         raise EntraError(
             400,
-            "invalid_scope",
-            1002012,
-            f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value with "
-            "/.default suffixed to the resource identifier (application ID URI).",
+            "invalid_resource",
+            500011,
+            f"The resource principal named {audience} was not found in the tenant named {DIRECTORY}. This can happen "
+            "if the application has not been installed by the administrator of the tenant or consented to by any user "
+            "in the tenant. You might have sent your authentication request to the wrong tenant.",
         )
-    return scope.removesuffix("/.default")
+    return audience
 
 
 def _error_body(error: EntraError) -> dict[str, Any]:

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
+from pydantic import JsonValue
 
 from sandbox.arm import HOST, ArmError
+from sandbox.directory import ROLLBACK
 from sandbox.faults import TIMES, DroppedError, Kind, Option, expression, number, take, text
+from sandbox.rbac import find_principal
 from sandbox.state import Fault
 from sandbox.world import World
 
@@ -74,11 +77,23 @@ async def _lengthen_tokens(world: World, fault: Fault) -> None:
 
 
 async def _deny(world: World, fault: Fault) -> None:
-    world.state.role.not_actions.append(text(fault, "action"))
+    find_principal(world.state, text(fault, "principal")).denied.append(text(fault, "action"))
 
 
 async def _permit(world: World, fault: Fault) -> None:
-    world.state.role.not_actions.remove(text(fault, "action"))
+    find_principal(world.state, text(fault, "principal")).denied.remove(text(fault, "action"))
+
+
+async def _leave_group(world: World, fault: Fault) -> None:
+    principal = find_principal(world.state, text(fault, "principal"))
+    fault.before = {"groups": list[JsonValue](principal.groups)}
+    principal.groups = []
+
+
+async def _rejoin_group(world: World, fault: Fault) -> None:
+    groups = fault.before["groups"]
+    principal = find_principal(world.state, text(fault, "principal"))
+    principal.groups = [str(each) for each in groups] if isinstance(groups, list) else []
 
 
 KINDS = [
@@ -104,9 +119,19 @@ KINDS = [
     ),
     Kind(
         "deny",
-        "The service principal loses a permission.",
-        {"action": Option("for example Microsoft.Web/sites/slots/slotsswap/action; * is a wildcard", None)},
+        "A principal loses a permission: an action or a data action.",
+        {
+            "action": Option("for example Microsoft.Web/sites/slots/slotsswap/action; * is a wildcard", None),
+            "principal": Option("who", ROLLBACK),
+        },
         _deny,
         _permit,
+    ),
+    Kind(
+        "leave-group",
+        "A principal is in no group any more; tokens that it has still say so, new ones do not.",
+        {"principal": Option("who", "lead")},
+        _leave_group,
+        _rejoin_group,
     ),
 ]

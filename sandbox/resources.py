@@ -5,11 +5,13 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.arm import Call, Route, collection
+from sandbox.rbac import assignments_of, permissions_of
 from sandbox.world import World
 
 SUBSCRIPTION = "/subscriptions/{subscription}"
 GROUP = SUBSCRIPTION + "/resourceGroups/{group}"
 PERMISSIONS = "/providers/Microsoft.Authorization/permissions"
+GROUP_READ = "Microsoft.Resources/subscriptions/resourceGroups/read"
 PERMISSIONS_READ = "Microsoft.Authorization/permissions/read"
 
 
@@ -42,9 +44,9 @@ def _group_json(world: World, name: str) -> dict[str, Any]:
 
 
 async def _list_subscriptions(call: Call) -> web.Response:
-    return web.json_response(
-        {"value": [_subscription_json(call.world)], "count": {"type": "Total", "value": 1}},
-    )
+    """Those in which the caller has any role, anywhere."""
+    values = [_subscription_json(call.world)] if assignments_of(call.world.state, call.principal) else []
+    return web.json_response({"value": values, "count": {"type": "Total", "value": len(values)}})
 
 
 async def _get_subscription(call: Call) -> web.Response:
@@ -52,7 +54,8 @@ async def _get_subscription(call: Call) -> web.Response:
 
 
 async def _list_groups(call: Call) -> web.Response:
-    return collection([_group_json(call.world, name) for name in call.world.state.groups])
+    groups = [_group_json(call.world, name) for name in call.world.state.groups]
+    return collection([group for group in groups if call.may(GROUP_READ, group["id"])])
 
 
 async def _get_group(call: Call) -> web.Response:
@@ -61,9 +64,17 @@ async def _get_group(call: Call) -> web.Response:
 
 
 async def _permissions(call: Call) -> web.Response:
-    role = call.world.state.role
+    scope = call.request.path[: -len(PERMISSIONS)]
     return collection(
-        [{"actions": role.actions, "notActions": role.not_actions, "dataActions": [], "notDataActions": []}]
+        [
+            {
+                "actions": each.actions,
+                "notActions": each.not_actions,
+                "dataActions": each.data_actions,
+                "notDataActions": each.not_data_actions,
+            }
+            for each in permissions_of(call.world.state, call.principal, scope)
+        ]
     )
 
 
@@ -71,10 +82,8 @@ ROUTES = [
     # Listing needs no permission: it shows what the caller can see.
     Route("GET", "/subscriptions", "", _list_subscriptions),
     Route("GET", SUBSCRIPTION, "Microsoft.Resources/subscriptions/read", _get_subscription),
-    Route(
-        "GET", SUBSCRIPTION + "/resourceGroups", "Microsoft.Resources/subscriptions/resourceGroups/read", _list_groups
-    ),
-    Route("GET", GROUP, "Microsoft.Resources/subscriptions/resourceGroups/read", _get_group),
+    Route("GET", SUBSCRIPTION + "/resourceGroups", "", _list_groups),
+    Route("GET", GROUP, GROUP_READ, _get_group),
     *(
         Route("GET", scope + PERMISSIONS, PERMISSIONS_READ, _permissions)
         for scope in (

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from aiohttp import web
 
-from sandbox import arm, entra, public_host, request_faults, resources
+from sandbox import arm, directory, entra, public_host, rbac, request_faults, resources
 from sandbox.certificates import tls_context
 from sandbox.clock import now
 from sandbox.control_api import ControlApi
@@ -20,7 +20,8 @@ from sandbox.folder import Folder, Running, Secrets
 from sandbox.pace import PaceName, pace
 from sandbox.proxy import ConnectProxy
 from sandbox.start import PUBLIC_HOST
-from sandbox.state import new_id
+from sandbox.state import RoleDefinition, new_id
+from sandbox.tokens import new_signing_key
 from sandbox.web import service as microsoft_web
 from sandbox.web.front_end import FrontEnd
 from sandbox.world import World
@@ -40,15 +41,18 @@ def new_secrets() -> Secrets:
     return Secrets(
         client_secret=randomness.token_urlsafe(30),
         control_token=randomness.token_urlsafe(32),
-        signing_key=entra.new_signing_key(),
+        signing_key=new_signing_key(),
         publishing_password=randomness.token_urlsafe(45),
+        passwords={name: randomness.token_urlsafe(20) for name in rbac.names(directory.principals())},
     )
 
 
 class Server:
     """The sandbox itself, in one state folder."""
 
-    def __init__(self, folder: Folder, pace_name: PaceName, scale: float) -> None:
+    def __init__(
+        self, folder: Folder, pace_name: PaceName, scale: float, rollback_role: RoleDefinition | None = None
+    ) -> None:
         secrets = folder.secrets()
         if secrets is None:
             secrets = new_secrets()
@@ -56,6 +60,9 @@ class Server:
         self._folder = folder
         self._scale = scale
         self._world = World(folder, secrets, pace(pace_name, scale))
+        if rollback_role is not None:
+            self._world.state.rollback_role = rollback_role
+            rbac.assign_starting_roles(self._world.state)
         self._faults = Faults(self._world, FAULTS)
         self._entra = entra.Entra(self._world)
         self._arm = arm.Arm(self._world, self._entra, ROUTES)
@@ -91,7 +98,7 @@ class Server:
             "scale": self._scale,
             "proxy": f"http://127.0.0.1:{proxy_port}",
         }
-        control = ControlApi(world, self._faults, about).application()
+        control = ControlApi(world, self._entra, self._faults, about).application()
         control_port = await self._listen(control, port=preferred_control_port)
         world.save()
         self._folder.write_running(
@@ -182,6 +189,7 @@ class Server:
                 "method": request.method,
                 "host": host,
                 "path": request.path,
+                "principal": request.get("principal"),
                 "status": seen[0] if seen else None,
                 "request_id": request_id,
             }

@@ -4,13 +4,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from sandbox.clock import now
+from sandbox.directory import ROLLBACK_CLIENT, principals
 from sandbox.fundrbolt.releases import IMAGE, RELEASES
-from sandbox.state import PRODUCTION, Content, Deployment, Role, Site, Slot, State, SwapStatus
+from sandbox.rbac import assign_starting_roles
+from sandbox.state import PRODUCTION, Content, Deployment, RoleDefinition, Site, Slot, State, SwapStatus
 
 TENANT = "22222222-2222-4222-8222-222222222222"
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
-CLIENT = "33333333-3333-4333-8333-333333333333"
-OBJECT = "44444444-4444-4444-8444-444444444444"
+CLIENT = ROLLBACK_CLIENT
 LOCATION = "eastus"
 PUBLIC_HOST = "api.fundrbolt.com"
 PUBLIC_SITE = "fundrbolt-production-api"
@@ -60,8 +61,11 @@ def site(environment: str, databases: Path, slots: dict[str, tuple[str, datetime
     return Site(environment=environment, group=group, name=name, plan=f"fundrbolt-{environment}-plan", slots=made)
 
 
-def starting_state(databases: Path) -> State:
-    """Production serves v1.2.3; its slot `staging` holds v1.2.2, which served production until the last swap."""
+def starting_state(databases: Path, rollback_role: RoleDefinition | None = None) -> State:
+    """Production serves v1.2.3; its slot `staging` holds v1.2.2, which served production until the last swap.
+
+    The rollback principal has `rollback_role` on the platform's groups, or else every permission.
+    """
     swapped = now() - timedelta(minutes=20)
     production = site(
         "production",
@@ -76,13 +80,14 @@ def starting_state(databases: Path) -> State:
         each.last_modified = swapped
     others = [site(name, databases, {PRODUCTION: ("v1.2.3", swapped)}) for name in ("staging", "dev")]
     sites = [production, *others]
-    return State(
+    state = State(
         tenant_id=TENANT,
         subscription_id=SUBSCRIPTION,
-        client_id=CLIENT,
-        object_id=OBJECT,
         location=LOCATION,
         groups=[each.group for each in sites],
-        role=Role(actions=["*"]),
+        principals=principals(),
+        rollback_role=rollback_role,
         sites=sites,
     )
+    assign_starting_roles(state)
+    return state

@@ -147,11 +147,53 @@ class Swap(BaseModel):
     by: str
 
 
-class Role(BaseModel):
-    """What the service principal may do. Azure's wildcards hold."""
+class Principal(BaseModel):
+    """Somebody or something in the directory that can be given roles."""
 
-    actions: list[str]
+    name: str
+    """How the sandbox's own commands call it."""
+    kind: Literal["User", "ServicePrincipal", "Group"]
+    object_id: str
+    display_name: str
+    client_id: str | None = None
+    """Of an application."""
+    user_name: str | None = None
+    """Of a user: the user principal name."""
+    groups: list[str] = []
+    """Object ids of the groups that it is a member of."""
+    denied: list[str] = []
+    """Actions and data actions that a fault takes away, whatever the roles say."""
+
+
+class Permissions(BaseModel):
+    """What a role permits. Azure's wildcards hold."""
+
+    actions: list[str] = []
     not_actions: list[str] = []
+    data_actions: list[str] = []
+    not_data_actions: list[str] = []
+
+
+class RoleDefinition(BaseModel):
+    """A role, built-in or custom."""
+
+    id: str = Field(default_factory=new_id)
+    name: str
+    description: str = ""
+    built_in: bool = False
+    permissions: Permissions
+    assignable_scopes: list[str] = ["/"]
+    created: datetime = Field(default_factory=now)
+
+
+class RoleAssignment(BaseModel):
+    """A principal has a role on a scope and on everything below it."""
+
+    id: str = Field(default_factory=new_id)
+    scope: str
+    principal_id: str
+    role_id: str
+    created: datetime = Field(default_factory=now)
 
 
 class Fault(BaseModel):
@@ -172,11 +214,14 @@ class State(BaseModel):
 
     tenant_id: str
     subscription_id: str
-    client_id: str
-    object_id: str
     location: str
     groups: list[str]
-    role: Role
+    principals: list[Principal]
+    role_definitions: list[RoleDefinition] = []
+    """The custom ones."""
+    role_assignments: list[RoleAssignment] = []
+    rollback_role: RoleDefinition | None = None
+    """What the rollback principal is given instead of Owner; it outlives a reset."""
     sites: list[Site]
     faults: list[Fault] = []
     swaps: list[Swap] = []

@@ -75,7 +75,8 @@ class World:
         """Back to the starting state, data of the apps included. Processes that are as they were go on running."""
         await self.cancel_background()
         self.resets += 1
-        old, self.state = self.state, starting_state(self.folder.databases)
+        old = self.state
+        self.state = starting_state(self.folder.databases, old.rollback_role)
         # Tokens stay valid: a client that keeps one must not notice a reset between two tests.
         self.state.tokens_issued = old.tokens_issued
         self.state.tokens_refused = old.tokens_refused

@@ -48,7 +48,9 @@ async def test_instance_discovery_names_the_tenants_configuration(https):
         ({"client_id": "55555555-5555-4555-8555-555555555555"}, 400, "unauthorized_client", 700016),
         ({"scope": None}, 400, "invalid_request", 900144),
         ({"scope": "https://management.azure.com/user_impersonation"}, 400, "invalid_scope", 1002012),
-        ({"grant_type": "password"}, 400, "unsupported_grant_type", 70003),
+        ({"grant_type": "device_code"}, 400, "unsupported_grant_type", 70003),
+        ({"grant_type": "password"}, 400, "unauthorized_client", 700016),
+        ({"scope": "https://nosuch.example/.default"}, 400, "invalid_resource", 500011),
         ({"tenant": "99999999-9999-4999-8999-999999999999"}, 400, "invalid_tenant", 90002),
     ],
 )
