@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from rollback.approvals.records import ApprovalBooks
 from rollback.errors import RunUnknown
 from rollback.journal import Journal, Listener
 from rollback.lease import FileLeases
@@ -46,6 +47,8 @@ class Outcome(Model):
     """One line: what is true now."""
     done: tuple[str, ...] = ()
     not_done: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    """Who approved the plan, when, how and by which rule; or why nobody had to."""
     evidence: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
     started_at: datetime
@@ -136,6 +139,7 @@ class Store:
         for each in (self._runs, self._environments):
             each.mkdir(parents=True, exist_ok=True)
         self.leases = FileLeases(self._environments)
+        self.approvals = ApprovalBooks(folder / "approvals")
 
     def served(self, environment: str) -> ServedRecord:
         """What served an environment."""
