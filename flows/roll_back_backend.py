@@ -22,7 +22,7 @@ Targets:
     rto_target 30 s beyond Azure's own swap; rpo_target none (no data is touched).
 
 Approver:
-    None: risk low.
+    None by default (risk low); the platform file may ask for one.
 
 Triage notes:
     `refused` touched nothing and says why. `outcome unknown`: a swap was sent and Azure shows neither effect nor end;
@@ -35,7 +35,7 @@ from prefect.client.schemas.objects import State
 
 from rollback.backend_plans import SwapPlan
 from rollback.runs import Outcome
-from tasks import app_service, probes, records, runs
+from tasks import app_service, approvals, probes, records, runs
 
 RTO_TARGET_SECONDS = 30
 
@@ -71,6 +71,7 @@ async def roll_back_backend(
         plan = await probes.probe_slot(plan)  # 2. warm and good before it gets users
         await run.show(plan, SwapPlan)
         if not dry_run and not plan.already_there:
+            await approvals.require(plan)  # as the platform file asks: nobody has to, as it is shipped
             await app_service.swap_slots(plan)  # 3. a toggle: sent once
             if plan.ramp_up:
                 await app_service.remove_ramp_up_rules(plan)  # 4. now they lead to the bad build

@@ -5,7 +5,8 @@ What decides their order belongs to `flows/`.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -32,6 +33,23 @@ class Step(Task[..., Any]):
         return super().__call__(*args, **kwargs)
 
 
+@asynccontextmanager
+async def telling(title: str) -> AsyncGenerator[None]:
+    """Tell the run's journal that a step of this title starts, and how it ends."""
+    journal = current().journal
+    journal.write(Event.STEP_STARTED, step=title)
+    log.info("%s", title)
+    try:
+        yield
+    except asyncio.CancelledError:
+        journal.write(Event.STEP_CANCELLED, step=title)
+        raise
+    except Exception as error:
+        journal.write(Event.STEP_FAILED, step=title, text=str(error))
+        raise
+    journal.write(Event.STEP_FINISHED, step=title, azure_seconds=current().take_azure_seconds())
+
+
 def step(title: str, *, timeout_seconds: float) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Make a step of a procedure: a Prefect task with a time limit, told in the run's journal under the plan's words.
 
@@ -41,20 +59,8 @@ def step(title: str, *, timeout_seconds: float) -> Callable[[Callable[P, Awaitab
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         @wraps(function)
         async def told(*args: P.args, **kwargs: P.kwargs) -> R:
-            journal = current().journal
-            journal.write(Event.STEP_STARTED, step=title)
-            log.info("%s", title)
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    result = await function(*args, **kwargs)
-            except asyncio.CancelledError:
-                journal.write(Event.STEP_CANCELLED, step=title)
-                raise
-            except Exception as error:
-                journal.write(Event.STEP_FAILED, step=title, text=str(error))
-                raise
-            journal.write(Event.STEP_FINISHED, step=title, azure_seconds=current().take_azure_seconds())
-            return result
+            async with telling(title), asyncio.timeout(timeout_seconds):
+                return await function(*args, **kwargs)
 
         made = Step(told, name=title, persist_result=False, cache_policy=NO_CACHE)
         return cast("Callable[P, Awaitable[R]]", made)

@@ -103,6 +103,11 @@ class Waiting:
 
     def take_click(self, typed_hash: str, note: str, via: str) -> str:
         """Count a click by nobody knows whom; raises `ApprovalRefused` with the reason."""
+        if self.requirement.rule.needs is Need.SIGNED:
+            raise ApprovalRefused(
+                "A click does not approve this plan: nobody would know whose it was.",
+                remedy=f"It has to be signed: 'rollback approve {self.run}'.",
+            )
         short = typed_hash.strip().lower()
         if len(short) < SHORT_HASH or not self.plan.hash.startswith(short):
             raise ApprovalRefused(
@@ -110,11 +115,6 @@ class Waiting:
                 remedy=f"Read the plan, then type the {SHORT_HASH} digits that it shows.",
             )
         self._require_open(self.plan.hash)
-        if self.requirement.rule.needs is Need.SIGNED:
-            raise ApprovalRefused(
-                "A click does not approve this plan: nobody would know whose it was.",
-                remedy=f"It has to be signed: 'rollback approve {self.run}'.",
-            )
         return self._keep(None, note, via)
 
     def _require_open(self, plan_hash: str) -> None:
