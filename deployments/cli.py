@@ -166,6 +166,31 @@ def run(
 
 
 @main.command()
+@click.argument("run")
+@click.option("--hash", "typed", metavar="HASH", help="The first 8 digits of the plan's hash, instead of typing them.")
+@click.option("--yes", is_flag=True, help="Do not ask again; only with --hash.")
+@click.option("--note", default="", help="For the record.")
+@config_option
+def approve(run: str, typed: str | None, yes: bool, note: str) -> None:
+    """Show the plan that RUN waits with, and approve exactly that plan as who you are in Entra ID.
+
+    Signed in with 'az login', or by AZURE_USERNAME and AZURE_PASSWORD, or as an application. On the machine, and as
+    the user, that runs RUN. Exit status 0: the run has accepted it; 4: it has not, and says why.
+
+    \b
+    Examples:
+      rollback approve 1f6c20ab
+      rollback approve 1f6c20ab --hash 3fa91c02 --yes --note "CHG0031"
+    """
+    from deployments.approve import approve_run
+    from rollback.settings import load_settings
+
+    if yes and typed is None:
+        raise click.UsageError("--yes goes only with --hash: an approval is over a plan that was read.")
+    approve_run(load_settings(), run, typed=typed, sure=yes, note=note)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @config_option
 def status(as_json: bool) -> None:

@@ -25,7 +25,7 @@ async def show_plan(settings: Settings, request: Request, *, as_json: bool) -> i
         click.echo(_json({"outcome": _document(outcome), "plan": plan and plan.model_dump(mode="json")}))
         return outcome.end_state.exit_status
     if plan is not None and outcome.end_state is EndState.PLANNED:
-        _print_plan(plan)
+        print_plan(plan)
     _print_end(outcome)
     return outcome.end_state.exit_status
 
@@ -102,7 +102,8 @@ def _print_end(outcome: Outcome) -> None:
         click.echo(f"Report: {outcome.report}")
 
 
-def _print_plan(plan: Plan) -> None:
+def print_plan(plan: Plan) -> None:
+    """Print what would be done, in order, the facts that bind it, and its hash."""
     click.echo(f"\n{plan.title}\n")
     for number, step in enumerate(plan.steps(), start=1):
         click.echo(f"  {number}. {step.title}{'' if step.changes else ' (only looks)'}: {step.detail}")

@@ -21,7 +21,7 @@ from prefect.states import Running
 from pydantic import Field, ValidationError
 
 from rollback.approvals.handover import Offer, Wanted, listening
-from rollback.approvals.policy import Need, Requirement
+from rollback.approvals.policy import SHORT_HASH, Need, Requirement
 from rollback.context import Run, current
 from rollback.errors import ApprovalRefused
 from rollback.plans import Plan
@@ -45,7 +45,7 @@ AWAY = (httpx.HTTPError, PrefectException, RuntimeError, TimeoutError)
 class Click(RunInput):
     """The form of a plan that a click approves."""
 
-    plan_hash: str = Field(description="To approve, type the 8 digits that are named above.")
+    plan_hash: str = Field(description=f"To approve, type the {SHORT_HASH} digits that are named above.")
     note: str = Field(default="", description="For the record: why, and who you are.")
 
 
@@ -126,7 +126,7 @@ def _how_to(waiting: "Waiting") -> str:
     return (
         f"Waiting until {waiting.until:%H:%M:%S} UTC, {waiting.missing} missing: {waiting.requirement.words}. "
         f"Read the plan and approve it with 'rollback approve {waiting.run}' "
-        f"(plan {waiting.plan.hash[:8]}), on the machine and as the user that run it."
+        f"(plan {waiting.plan.hash[:SHORT_HASH]}), on the machine and as the user that run it."
     )
 
 
@@ -181,7 +181,7 @@ async def _pause(waiting: "Waiting", said: str) -> Click | None:
 
 
 def _description(waiting: "Waiting", said: str) -> str:
-    short = waiting.plan.hash[:8]
+    short = waiting.plan.hash[:SHORT_HASH]
     if waiting.requirement.rule.needs is Need.SIGNED:
         how = (
             f"**Resuming here does not approve it.** It has to be signed: `rollback approve {waiting.run}` "

@@ -15,6 +15,8 @@ from rollback.plans import Plan, Risk
 
 LONGEST_MINUTES = 60
 """For an approval to be waited for, and to hold: the procedure's own time limit goes on running meanwhile."""
+SHORT_HASH = 8
+"""Digits of the plan's hash that a person types: enough to have read the plan, few enough at night."""
 
 
 class Need(StrEnum):

@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from rollback.approvals.policy import Need, Requirement
+from rollback.approvals.policy import SHORT_HASH, Need, Requirement
 from rollback.approvals.records import Approval, ApprovalBooks, ApprovalRecord
 from rollback.approvals.tokens import Identity, TokenVerifier
 from rollback.errors import ApprovalExpired, ApprovalRefused
 from rollback.models import now
 from rollback.plans import Plan
-
-SHORT_HASH = 8
-"""Digits of the plan's hash that a person types."""
 
 
 class Waiting:
