@@ -230,7 +230,7 @@ async def test_azure_that_cannot_be_reached_changes_nothing(world: World, monkey
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     outcome = await run_flow()
     assert outcome.end_state is EndState.NOTHING_CHANGED
-    assert "No answer from Azure" in outcome.headline
+    assert "No answer from Entra ID" in outcome.headline
     assert world.swaps == []
 
 
