@@ -197,7 +197,8 @@ def assign_starting_roles(state: State) -> None:
 
     state.role_assignments = [
         *(
-            [assignment(directory.ROLLBACK, OWNER, subscription)]
+            # An owner may do everything with a vault and nothing with what is in it.
+            [assignment(directory.ROLLBACK, role_id, subscription) for role_id in (OWNER, SECRETS_OFFICER)]
             if role is None
             else [assignment(directory.ROLLBACK, role.id, group) for group in groups]
         ),

@@ -1,18 +1,24 @@
 """Subscriptions, resource groups, and what the caller may do: what belongs to no single service."""
 
+import re
 from typing import Any
 
 from aiohttp import web
 
 from sandbox.arm import Call, Route, collection
-from sandbox.rbac import assignments_of, permissions_of
+from sandbox.rbac import assignments_of
 from sandbox.world import World
 
 SUBSCRIPTION = "/subscriptions/{subscription}"
 GROUP = SUBSCRIPTION + "/resourceGroups/{group}"
-PERMISSIONS = "/providers/Microsoft.Authorization/permissions"
+SCOPES = (
+    SUBSCRIPTION,
+    GROUP,
+    GROUP + "/providers/{namespace}/{type}/{name}",
+    GROUP + "/providers/{namespace}/{parent_type}/{parent}/{type}/{name}",
+)
+"""Where something can be said about any resource: roles, permissions, tags."""
 GROUP_READ = "Microsoft.Resources/subscriptions/resourceGroups/read"
-PERMISSIONS_READ = "Microsoft.Authorization/permissions/read"
 
 
 def _subscription_json(world: World) -> dict[str, Any]:
@@ -43,6 +49,12 @@ def _group_json(world: World, name: str) -> dict[str, Any]:
     }
 
 
+def scope_of(call: Call) -> str:
+    """What a call on one of `SCOPES` is about: its path up to the provider that is asked."""
+    path = re.sub("/+", "/", call.request.path)
+    return path[: path.lower().rindex("/providers/")]
+
+
 async def _list_subscriptions(call: Call) -> web.Response:
     """Those in which the caller has any role, anywhere."""
     values = [_subscription_json(call.world)] if assignments_of(call.world.state, call.principal) else []
@@ -63,34 +75,10 @@ async def _get_group(call: Call) -> web.Response:
     return web.json_response(_group_json(call.world, name))
 
 
-async def _permissions(call: Call) -> web.Response:
-    scope = call.request.path[: -len(PERMISSIONS)]
-    return collection(
-        [
-            {
-                "actions": each.actions,
-                "notActions": each.not_actions,
-                "dataActions": each.data_actions,
-                "notDataActions": each.not_data_actions,
-            }
-            for each in permissions_of(call.world.state, call.principal, scope)
-        ]
-    )
-
-
 ROUTES = [
     # Listing needs no permission: it shows what the caller can see.
     Route("GET", "/subscriptions", "", _list_subscriptions),
     Route("GET", SUBSCRIPTION, "Microsoft.Resources/subscriptions/read", _get_subscription),
     Route("GET", SUBSCRIPTION + "/resourceGroups", "", _list_groups),
     Route("GET", GROUP, GROUP_READ, _get_group),
-    *(
-        Route("GET", scope + PERMISSIONS, PERMISSIONS_READ, _permissions)
-        for scope in (
-            SUBSCRIPTION,
-            GROUP,
-            GROUP + "/providers/{namespace}/{type}/{name}",
-            GROUP + "/providers/{namespace}/{parent_type}/{parent}/{type}/{name}",
-        )
-    ),
 ]

@@ -83,7 +83,7 @@ async def test_a_permission_that_was_taken_away_is_refused_and_shown(arm, contro
     async with AuthorizationManagementClient(credential, SUBSCRIPTION, connection_verify=verify) as client:
         listed = [each async for each in client.permissions.list_for_resource_group(GROUP)]
         on_site = client.permissions.list_for_resource(GROUP, "Microsoft.Web", "", "sites", APP)
-        assert [each.not_actions async for each in on_site] == [[action]]
+        assert [each.not_actions async for each in on_site] == [[action], [action]]
     assert (listed[0].actions, listed[0].not_actions) == (["*"], [action])
     control.repair("deny")
     assert (await arm.swap()).status_code == 202
