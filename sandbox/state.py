@@ -7,6 +7,7 @@ from uuid import uuid4
 from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.clock import now
+from sandbox.keyvault.model import References, Vault
 
 PRODUCTION = "production"
 
@@ -71,6 +72,8 @@ class Slot(BaseModel):
     state: Literal["Running", "Stopped"] = "Running"
     ramp_up_rules: list[RampUpRule] = []
     auto_swap_slot: str | None = None
+    references: References = References()
+    """Of its app settings to Key Vault. Moves in a swap, though it is kept beside the content."""
     prepared_for: str | None = None
     """The slot whose sticky settings are applied here: a swap with preview waits to be completed."""
     config: dict[str, JsonValue] = {}
@@ -223,6 +226,7 @@ class State(BaseModel):
     rollback_role: RoleDefinition | None = None
     """What the rollback principal is given instead of Owner; it outlives a reset."""
     sites: list[Site]
+    vaults: list[Vault] = []
     faults: list[Fault] = []
     swaps: list[Swap] = []
     tokens_issued: int = 0
@@ -234,6 +238,14 @@ class State(BaseModel):
         """The site, or None; Azure compares names without their case."""
         wanted = (group.lower(), name.lower())
         return next((site for site in self.sites if (site.group.lower(), site.name.lower()) == wanted), None)
+
+    def find_vault(self, name: str) -> Vault | None:
+        """The vault called `name`; names have no case."""
+        return next((vault for vault in self.vaults if vault.name.lower() == name.lower()), None)
+
+    def find_vault_host(self, host: str) -> Vault | None:
+        """The vault behind a host name of *.vault.azure.net."""
+        return next((vault for vault in self.vaults if vault.host == host.lower()), None)
 
     def find_host(self, host: str) -> tuple[Site, Slot] | None:
         """Site and slot behind a host name of *.azurewebsites.net."""

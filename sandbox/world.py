@@ -6,10 +6,12 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from sandbox.folder import Folder, Secrets
+from sandbox.keyvault import references
+from sandbox.keyvault.start import furnish
 from sandbox.pace import Pace
 from sandbox.processes import Launch, Place, Workers
 from sandbox.start import release_of, starting_state
-from sandbox.state import ConnectionString, Site, Slot, State
+from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,21 @@ class World:
         self.folder = folder
         self.secrets = secrets
         self.pace = pace
-        self.state = _load(folder)
+        self.state = self._load()
         self.workers = Workers(self._launch_of, self._start_delay_seconds, pace, folder.root / "apps.log")
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
         self._background: set[asyncio.Task[None]] = set()
+
+    def _load(self) -> State:
+        if self.folder.state.exists():
+            return State.model_validate_json(self.folder.state.read_text())
+        return self._begin()
+
+    def _begin(self, rollback_role: RoleDefinition | None = None) -> State:
+        state = starting_state(self.folder.databases, rollback_role)
+        furnish(state, self.secrets.signing_key)
+        return state
 
     def save(self) -> None:
         """Write the state down. Called after every change, before anybody is told of it."""
@@ -63,8 +75,17 @@ class World:
     def needs_restart(self, site: Site, slot: Slot) -> bool:
         """Whether the slot's process was started with something else than it should have now."""
         place = (site.name, slot.name)
-        worker = self.workers.at(place)
-        return worker is not None and worker.launch != self._launch_of(place)
+        launch, worker = self._launch_of(place), self.workers.at(place)
+        return worker is not None and worker.launch != launch
+
+    def settle_references(self, site: Site, slot: Slot, *, anew: bool = False) -> dict[str, str]:
+        """The app settings as the slot's process gets them. References are fetched where that is due, or `anew`."""
+        settings, strings = effective_settings(site, slot), effective_connection_strings(site, slot)
+        basis = references.basis_of(slot, settings, strings)
+        if anew or references.are_due(slot, basis):
+            references.fetch(self.state, site, slot, settings, basis)
+            self.save()
+        return references.resolved(slot, settings)
 
     async def run_slots(self) -> None:
         """Start what must run and does not."""
@@ -76,7 +97,7 @@ class World:
         await self.cancel_background()
         self.resets += 1
         old = self.state
-        self.state = starting_state(self.folder.databases, old.rollback_role)
+        self.state = self._begin(old.rollback_role)
         # Tokens stay valid: a client that keeps one must not notice a reset between two tests.
         self.state.tokens_issued = old.tokens_issued
         self.state.tokens_refused = old.tokens_refused
@@ -96,13 +117,14 @@ class World:
     def _launch_of(self, place: Place) -> Launch | None:
         site = next(site for site in self.state.sites if site.name == place[0])
         slot = site.slots[place[1]]
+        settings = self.settle_references(site, slot)
         if slot.state == "Stopped":
             return None
         strings = effective_connection_strings(site, slot)
         environment = (
             BASE_ENVIRONMENT
             | {"WEBSITE_SITE_NAME": site.name}
-            | effective_settings(site, slot)
+            | settings
             | {f"{string.type.upper()}CONNSTR_{name}": string.value for name, string in strings.items()}
         )
         return Launch(release_of(slot.content.linux_fx_version), tuple(sorted(environment.items())))
@@ -127,9 +149,3 @@ def merge_sticky(own: dict[str, T], sticky_from: dict[str, T], sticky: list[str]
     return {name: value for name, value in own.items() if name not in sticky} | {
         name: value for name, value in sticky_from.items() if name in sticky
     }
-
-
-def _load(folder: Folder) -> State:
-    if folder.state.exists():
-        return State.model_validate_json(folder.state.read_text())
-    return starting_state(folder.databases)

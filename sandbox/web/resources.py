@@ -6,6 +6,7 @@ from aiohttp import web
 
 from sandbox.arm import ArmError, Call, Handler, Route, collection, resource_not_found
 from sandbox.clock import american, iso, now
+from sandbox.keyvault.references import identity_of
 from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.state import PRODUCTION, Operation, Site, Slot, SwapStatus
 from sandbox.world import World
@@ -147,6 +148,11 @@ def site_json(world: World, site: Site, slot: Slot) -> dict[str, Any]:
         "kind": "app,linux,container",
         "location": "East US",
         "tags": {"environment": site.environment},
+        "identity": {
+            "type": "SystemAssigned",
+            "tenantId": world.state.tenant_id,
+            "principalId": identity_of(site, slot).object_id,
+        },
         "properties": _properties(world, site, slot),
     }
 

@@ -95,6 +95,8 @@ def _switch(world: World, site: Site, operation: Operation) -> None:
     source.prepared_for = None
     to_target = _moved(site, source.content, target.content)
     source.content, target.content = _moved(site, target.content, source.content), to_target
+    # Processes go on with what their references were resolved to.
+    source.references, target.references = target.references, source.references
     operation.switched = True
     for slot in (source, target):
         touch(slot)

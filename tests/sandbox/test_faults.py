@@ -186,7 +186,7 @@ async def test_sticky_settings_differ_until_they_are_repaired(sdk, control):
     assert (production["DATABASE_URL"], slot["DATABASE_URL"]) == ("sqlite://", "sqlite:///:memory:")
     control.repair("sticky-differs")
     slot = (await sdk.web_apps.list_application_settings_slot(GROUP, APP, "staging")).properties
-    assert slot["DATABASE_URL"].endswith("production.sqlite")
+    assert slot["DATABASE_URL"].startswith("@Microsoft.KeyVault(")
     assert (await sdk.web_apps.list_slot_configuration_names(GROUP, APP)).properties.app_setting_names == []
 
 

@@ -1,0 +1,8 @@
+"""What Microsoft.KeyVault brings to the sandbox: its routes and its faults."""
+
+from sandbox.arm import Route
+from sandbox.faults import Kind
+from sandbox.keyvault import faults, reference_routes, vaults
+
+ROUTES: list[Route] = [*vaults.ROUTES, *reference_routes.ROUTES]
+FAULTS: list[Kind] = faults.KINDS

@@ -1,0 +1,151 @@
+"""Vaults as Azure Resource Manager shows them, and their access policies."""
+
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from sandbox.arm import ArmError, Call, Route, collection, resource_not_found
+from sandbox.keyvault.access import vault_id
+from sandbox.keyvault.model import AccessPolicy, Vault
+from sandbox.resources import GROUP, SUBSCRIPTION
+from sandbox.state import State
+
+TYPE = "Microsoft.KeyVault/vaults"
+VAULTS = f"/providers/{TYPE}"
+VAULT = GROUP + VAULTS + "/{vault}"
+READ = f"{TYPE}/read"
+KINDS = ("keys", "secrets", "certificates", "storage")
+
+
+class PolicyEntry(BaseModel):
+    """Azure's AccessPolicyEntry."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    tenant_id: str = Field(alias="tenantId")
+    object_id: str = Field(alias="objectId", min_length=1)
+    application_id: str | None = Field(default=None, alias="applicationId")
+    permissions: dict[Literal["keys", "secrets", "certificates", "storage"], list[str] | None]
+
+    def policy(self) -> AccessPolicy:
+        """As it is kept: permissions in lower case, each once."""
+        given = {kind: sorted({each.lower() for each in words or []}) for kind, words in self.permissions.items()}
+        return AccessPolicy(object_id=self.object_id, permissions=dict(given))
+
+
+class PolicyProperties(BaseModel):
+    """The properties of the body."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    access_policies: list[PolicyEntry] = Field(alias="accessPolicies")
+
+
+class PolicyBody(BaseModel):
+    """Azure's VaultAccessPolicyParameters."""
+
+    properties: PolicyProperties
+
+
+def vault_json(state: State, vault: Vault) -> dict[str, Any]:
+    """A vault as GET shows it."""
+    return {
+        "id": vault_id(state, vault),
+        "name": vault.name,
+        "type": TYPE,
+        "location": state.location,
+        "tags": {},
+        "systemData": {"createdAt": f"{vault.created:%Y-%m-%dT%H:%M:%S}Z", "createdByType": "User"},
+        "properties": {
+            "sku": {"family": "A", "name": "standard"},
+            "tenantId": state.tenant_id,
+            "accessPolicies": policies_json(state, vault),
+            "enabledForDeployment": False,
+            "enabledForDiskEncryption": False,
+            "enabledForTemplateDeployment": False,
+            "enableSoftDelete": True,
+            "softDeleteRetentionInDays": vault.retention_days,
+            "enableRbacAuthorization": vault.rbac,
+            "vaultUri": f"https://{vault.host}/",
+            "provisioningState": "Succeeded",
+            "publicNetworkAccess": "Enabled",
+        },
+    }
+
+
+def policies_json(state: State, vault: Vault) -> list[dict[str, Any]]:
+    """The vault's access policies."""
+    return [
+        {
+            "tenantId": state.tenant_id,
+            "objectId": policy.object_id,
+            "permissions": {kind: policy.permissions.get(kind, []) for kind in KINDS if kind in policy.permissions},
+        }
+        for policy in vault.policies
+    ]
+
+
+def _find(call: Call) -> Vault:
+    vault = call.world.state.find_vault(call.names["vault"])
+    if vault is None or vault.group.lower() != call.names["group"].lower():
+        raise resource_not_found(TYPE, call.names["vault"], call.names["group"])
+    return vault
+
+
+async def _get(call: Call) -> web.Response:
+    return web.json_response(vault_json(call.world.state, _find(call)))
+
+
+async def _list_by_group(call: Call) -> web.Response:
+    state, group = call.world.state, call.names["group"].lower()
+    return collection([vault_json(state, each) for each in state.vaults if each.group.lower() == group])
+
+
+async def _list_by_subscription(call: Call) -> web.Response:
+    return collection([vault_json(call.world.state, each) for each in call.world.state.vaults])
+
+
+async def _change_policies(call: Call) -> web.Response:
+    """Add permissions to those that are there, replace a principal's, or remove them."""
+    vault, kind = _find(call), call.names["kind"].lower()
+    entries = call.parse(PolicyBody).properties.access_policies
+    for entry in entries:
+        _require_known(call, entry)
+        _change(vault, kind, entry.policy())
+    call.world.save()
+    shown = {"accessPolicies": policies_json(call.world.state, vault)}
+    body = {"id": f"{vault_id(call.world.state, vault)}/accessPolicies/", "type": f"{TYPE}/accessPolicies"}
+    return web.json_response({**body, "location": call.world.state.location, "properties": shown})
+
+
+def _require_known(call: Call, entry: PolicyEntry) -> None:
+    if entry.tenant_id.lower() != call.world.state.tenant_id:
+        raise ArmError(400, "BadRequest", "An invalid value was provided for 'accessPolicies.tenantId'.")
+    if entry.application_id is not None:
+        raise ArmError(501, "NotImplementedInSandbox", "Access policies for an application on behalf of a user.")
+
+
+def _change(vault: Vault, kind: str, given: AccessPolicy) -> None:
+    kept = next((each for each in vault.policies if each.object_id.lower() == given.object_id.lower()), None)
+    if kind == "add":
+        if kept is None:
+            vault.policies.append(given)
+            return
+        for each, words in given.permissions.items():
+            kept.permissions[each] = sorted({*kept.permissions.get(each, []), *words})
+    elif kind == "replace":
+        vault.policies = [each for each in vault.policies if each is not kept] + [given]
+    elif kept is not None:
+        for each, words in given.permissions.items():
+            kept.permissions[each] = [word for word in kept.permissions.get(each, []) if word not in words]
+        if not any(kept.permissions.values()):
+            vault.policies.remove(kept)
+
+
+ROUTES = [
+    Route("GET", SUBSCRIPTION + VAULTS, READ, _list_by_subscription, frozenset({"$top"})),
+    Route("GET", GROUP + VAULTS, READ, _list_by_group, frozenset({"$top"})),
+    Route("GET", VAULT, READ, _get),
+    Route("PUT", VAULT + "/accessPolicies/{kind}", f"{TYPE}/accessPolicies/write", _change_policies),
+]
