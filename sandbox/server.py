@@ -12,11 +12,17 @@ from contextlib import contextmanager, suppress
 from aiohttp import web
 
 from sandbox import arm, directory, entra, public_host, rbac, request_faults, resources
+from sandbox.authorization import graph
+from sandbox.authorization import service as microsoft_authorization
 from sandbox.certificates import tls_context
 from sandbox.clock import now
 from sandbox.control_api import ControlApi
 from sandbox.faults import DroppedError, Faults, Kind
 from sandbox.folder import Folder, Running, Secrets
+from sandbox.keyvault import service as microsoft_keyvault
+from sandbox.keyvault import start as vaults
+from sandbox.keyvault.data_plane import DOMAIN as VAULT_DOMAIN
+from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
 from sandbox.proxy import ConnectProxy
 from sandbox.start import PUBLIC_HOST
@@ -29,9 +35,10 @@ from sandbox.world import World
 log = logging.getLogger(__name__)
 
 WEB_DOMAIN = ".azurewebsites.net"
-HOSTS = [arm.HOST, entra.HOST, PUBLIC_HOST, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}"]
-ROUTES = [*resources.ROUTES, *microsoft_web.ROUTES]
-FAULTS: list[Kind] = [*microsoft_web.FAULTS, *request_faults.KINDS, *public_host.KINDS]
+NAMED = (arm.HOST, entra.HOST, graph.HOST, PUBLIC_HOST)
+HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}"]
+ROUTES = [*resources.ROUTES, *microsoft_authorization.ROUTES, *microsoft_web.ROUTES, *microsoft_keyvault.ROUTES]
+FAULTS: list[Kind] = [*microsoft_web.FAULTS, *microsoft_keyvault.FAULTS, *request_faults.KINDS, *public_host.KINDS]
 MOST_BODY_BYTES = 32 * 1024 * 1024
 SHUTDOWN_SECONDS = 1.0
 
@@ -63,9 +70,12 @@ class Server:
         if rollback_role is not None:
             self._world.state.rollback_role = rollback_role
             rbac.assign_starting_roles(self._world.state)
+            vaults.assign_roles(self._world.state)
         self._faults = Faults(self._world, FAULTS)
         self._entra = entra.Entra(self._world)
+        self._graph = graph.Graph(self._world, self._entra)
         self._arm = arm.Arm(self._world, self._entra, ROUTES)
+        self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
         self._public = public_host.PublicHost(self._world, self._front_end)
         self._runners: list[web.AppRunner] = []
@@ -140,7 +150,7 @@ class Server:
         return application
 
     def _serves(self, host: str) -> bool:
-        return host in (arm.HOST, entra.HOST, PUBLIC_HOST) or host.endswith(WEB_DOMAIN)
+        return host in NAMED or host.endswith(WEB_DOMAIN) or self._key_vault.serves(host)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         """One request under one of Azure's names: to whom that name belongs, and into the audit file."""
@@ -169,8 +179,12 @@ class Server:
             return await self._arm.handle(request, request_id)
         if host == entra.HOST:
             return await self._entra.handle(request)
+        if host == graph.HOST:
+            return await self._graph.handle(request)
         if host == PUBLIC_HOST:
             return await self._public.handle(request, host)
+        if host.endswith(VAULT_DOMAIN):
+            return await self._key_vault.handle(request, host, request_id)
         if host.endswith(f".scm{WEB_DOMAIN}"):
             raise arm.missing(request, "Kudu is not there")
         if host.endswith(WEB_DOMAIN):
