@@ -3,23 +3,20 @@
 import asyncio
 import getpass
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import replace
 
-import httpx
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException
 
 from rollback import lease as leases
 from rollback import report
 from rollback.context import Run, enter
 from rollback.endings import Ending, ending_after, holds_environment
 from rollback.errors import RollbackError, RunUnknown
+from rollback.expectations import usual_seconds
 from rollback.journal import Event, Listener
 from rollback.models import now
 from rollback.outcomes import EndState
@@ -27,11 +24,12 @@ from rollback.plans import Plan
 from rollback.releases import load_manifest
 from rollback.runs import Outcome, RunFolder, RunHeader, Store, new_run_id
 from rollback.settings import load_settings
+from tasks.artifacts import Artifacts, Pages
 
 log = logging.getLogger(__name__)
 
-MESSENGER_SECONDS = 10.0
-"""For Prefect's artifacts, beside the work and at its end: a broken messenger never stops a rollback."""
+DESCRIBE_SECONDS = 10.0
+"""For reading what state things are in, when a run is cancelled."""
 
 watching: ContextVar[tuple[Listener, ...]] = ContextVar("watching", default=())
 """Who is told each entry of the journal as it is written, for instance a live view."""
@@ -40,11 +38,11 @@ watching: ContextVar[tuple[Listener, ...]] = ContextVar("watching", default=())
 class Conducted:
     """A run in the hands of its flow."""
 
-    def __init__(self, run: Run, *, dry_run: bool) -> None:
+    def __init__(self, run: Run, artifacts: Artifacts, *, dry_run: bool) -> None:
         self._run = run
         self._dry_run = dry_run
         self._plan: Plan | None = None
-        self._messages: set[asyncio.Task[None]] = set()
+        self._artifacts = artifacts
         self._holding = AsyncExitStack()
         self.outcome: Outcome | None = None
 
@@ -64,8 +62,7 @@ class Conducted:
         if self._run.folder.plan(kind) is None:
             self._run.folder.keep_plan(plan)
         self._plan = plan
-        name = f"{plan.procedure}/{plan.environment} to {plan.goal.rsplit(' ', 1)[-1]}"
-        self._tell(lambda: _publish_plan(name, report.plan_markdown(plan)))
+        self._artifacts.show_plan(plan)
 
     def result(self) -> Outcome | State[Outcome]:
         """What the flow returns: under Prefect a state with the end state's name."""
@@ -76,10 +73,6 @@ class Conducted:
             return outcome
         kind = StateType.COMPLETED if outcome.end_state.succeeded else StateType.FAILED
         return State(type=kind, name=outcome.end_state.value.capitalize(), message=outcome.headline)
-
-    def _tell(self, message: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if FlowRunContext.get() is not None:
-            self._messages.add(asyncio.create_task(_deliver(message())))
 
     async def finish(self, error: BaseException | None) -> None:
         """Give the run its end state: journal, lease, outcome, report, artifacts."""
@@ -93,10 +86,9 @@ class Conducted:
         run.journal.write(Event.ENDED, text=f"{ending.state.value}: {ending.headline}")
         self.outcome = _outcome(run, plan, ending)
         run.folder.keep_outcome(self.outcome)
-        run.folder.report_file.write_text(report.html(run.header, plan, run.journal, self.outcome), encoding="utf-8")
-        outcome, rows = self.outcome, report.step_rows(run.journal)
-        self._tell(lambda: _publish_end(report.outcome_markdown(outcome), rows))
-        await asyncio.gather(*self._messages)
+        self.outcome, pages = await _report(run, plan, self.outcome)
+        self._artifacts.show_end(pages)
+        await self._artifacts.delivered()
 
     def _good_ending(self, plan: Plan | None) -> Ending:
         if plan is None:
@@ -120,7 +112,7 @@ class Conducted:
         if describe is None:
             return Ending(ending.state, f"{ending.headline} Nothing was sent to Azure.", ending.next_steps)
         try:
-            async with asyncio.timeout(MESSENGER_SECONDS):
+            async with asyncio.timeout(DESCRIBE_SECONDS):
                 told = f"Now {await describe()}."
         except (RollbackError, TimeoutError):
             told = "What state things are in could not be read."
@@ -148,10 +140,11 @@ async def conduct(
     manifest = load_manifest(settings.releases.manifest)
     folder = _open_folder(store, resume, procedure, environment, release, reason)
     folder.forget_outcome()
-    run = Run(settings, store, folder, folder.journal(watching.get()), manifest)
+    artifacts = Artifacts(folder.header, store)
+    run = Run(settings, store, folder, folder.journal((*watching.get(), artifacts.follow)), manifest)
     run.journal.write(Event.STARTED, text=f"{procedure} on {environment}")
     enter(run)
-    conducted = Conducted(run, dry_run=dry_run)
+    conducted = Conducted(run, artifacts, dry_run=dry_run)
     try:
         yield conducted
         await conducted.finish(None)
@@ -218,27 +211,32 @@ def _outcome(run: Run, plan: Plan | None, ending: Ending) -> Outcome:
         next_steps=ending.next_steps,
         started_at=header.started_at,
         ended_at=now(),
-        azure_seconds=report.azure_seconds(steps),
-        report=run.folder.report_file,
+        azure_seconds=sum(step.azure_seconds or 0.0 for step in steps),
     )
 
 
-async def _deliver(message: Coroutine[Any, Any, None]) -> None:
-    try:
-        async with asyncio.timeout(MESSENGER_SECONDS):
-            await message
-    except (httpx.HTTPError, PrefectException, TimeoutError) as error:
-        log.warning("Prefect could not be told: %s", type(error).__name__)
+async def _report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcome, Pages]:
+    """Write the report; returns the outcome with it, and what Prefect shows.
+
+    Whatever goes wrong with the report, a full disk or a defect of it, does not change how the run ended.
+    """
+    (found,) = await asyncio.gather(asyncio.to_thread(_write_report, run, plan, outcome), return_exceptions=True)
+    if not isinstance(found, BaseException):
+        return found
+    why = found.strerror if isinstance(found, OSError) and found.strerror else f"{type(found).__name__}: {found}"
+    log.warning("There is no report of run %s: %s", outcome.run, why, exc_info=not isinstance(found, OSError) and found)
+    without = outcome.model_copy(update={"report_failure": why})
+    with suppress(OSError):
+        run.folder.keep_outcome(without)
+    words = f"# {outcome.end_state.value.capitalize()}\n\n**{outcome.headline}**\n\nThere is no report: {why}."
+    return without, Pages(words, [])
 
 
-async def _publish_plan(name: str, markdown: str) -> None:
-    context = FlowRunContext.get()
-    if context and context.flow_run:
-        async with get_client() as client:
-            await client.update_flow_run(context.flow_run.id, name=name)
-    await acreate_markdown_artifact(key="plan", markdown=markdown, description="What will be done")
-
-
-async def _publish_end(markdown: str, rows: list[dict[str, str]]) -> None:
-    await acreate_table_artifact(key="steps", table=rows, description="What was done, and when")
-    await acreate_markdown_artifact(key="outcome", markdown=markdown, description="How it ended")
+def _write_report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcome, Pages]:
+    usual = usual_seconds(run.store, outcome.procedure, outcome.environment)
+    told = report.tell(run.header, plan, run.journal, outcome, usual)
+    run.folder.keep_report(report.html(told))
+    outcome = outcome.model_copy(update={"report": run.folder.report_file})
+    run.folder.keep_outcome(outcome)
+    told = replace(told, outcome=outcome)
+    return outcome, Pages(report.outcome_markdown(told), report.step_rows(told), report.timeline_image(told))

@@ -1,0 +1,187 @@
+"""Error rate and latency, minute by minute, before, during and after a run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import fmean
+
+from rollback.measurements import Measurements, Minute
+from rollback.report import charts
+from rollback.report.charts import WIDE, Palette, Spec
+
+MINUTE = timedelta(minutes=1)
+HEIGHT = 150
+UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One of the two things that are drawn."""
+
+    name: str
+    unit: str
+    value: Callable[[Minute], float | None]
+    least_top: float
+    """The axis reaches up to this at least, so that noise near zero does not look like a mountain."""
+
+
+ERRORS = Quantity("Error rate", "% of requests", lambda minute: error_percent([minute]), least_top=5)
+LATENCY = Quantity("Latency", "ms on average", lambda minute: minute.latency_ms, least_top=100)
+
+
+def error_percent(minutes: Sequence[Minute]) -> float | None:
+    """The share of failed requests; none where it is not known or nobody asked."""
+    known = [(each.requests, each.failed) for each in minutes if each.requests and each.failed is not None]
+    requests = sum(count for count, _ in known)
+    return 100 * sum(failed for _, failed in known) / requests if requests else None
+
+
+def rows(measured: Measurements, start: datetime, end: datetime) -> list[tuple[str, str, str, str]]:
+    """Phase, requests, error rate and latency, before, during and after the run."""
+    minutes = measured.minutes
+    phases = [
+        ("Before", [each for each in minutes if each.at + MINUTE <= start]),
+        ("During", [each for each in minutes if each.at + MINUTE > start and each.at < end]),
+        ("After", [each for each in minutes if each.at >= end]),
+    ]
+    return [(name, *_figures(found)) for name, found in phases]
+
+
+def _figures(minutes: Sequence[Minute]) -> tuple[str, str, str]:
+    requests = [each.requests for each in minutes if each.requests is not None]
+    latencies = [each.latency_ms for each in minutes if each.latency_ms is not None]
+    errors = error_percent(minutes)
+    return (
+        f"{sum(requests):.0f}" if requests else UNKNOWN,
+        UNKNOWN if errors is None else f"{errors:.1f} %",
+        f"{fmean(latencies):.0f} ms" if latencies else UNKNOWN,
+    )
+
+
+def is_known(measured: Measurements | None, quantity: Quantity) -> bool:
+    """Whether there is anything to draw."""
+    return measured is not None and any(quantity.value(minute) is not None for minute in measured.minutes)
+
+
+def draw(
+    measured: Measurements,
+    quantity: Quantity,
+    palette: Palette,
+    *,
+    start: datetime,
+    end: datetime,
+    width: int,
+    name: str,
+) -> str:
+    """The picture as an `<svg>` element; raises what `charts.draw` raises."""
+    return charts.draw(
+        _spec(measured, quantity, palette, start, end, width),
+        palette,
+        name=name,
+        title=f"{quantity.name}, {quantity.unit}",
+        description=_description(measured, quantity),
+    )
+
+
+def _description(measured: Measurements, quantity: Quantity) -> str:
+    told = [(minute, quantity.value(minute)) for minute in measured.minutes]
+    return "; ".join(f"{minute.at:%H:%M} {UNKNOWN if value is None else f'{value:.1f}'}" for minute, value in told)
+
+
+def _spec(
+    measured: Measurements, quantity: Quantity, palette: Palette, start: datetime, end: datetime, width: int
+) -> Spec:
+    known = [(minute.at, quantity.value(minute)) for minute in measured.minutes]
+    top = max([quantity.least_top, *(1.15 * value for _, value in known if value is not None)])
+    across: Spec = {
+        "type": "temporal",
+        "scale": {"type": "utc", "domain": _domain(measured, start, end), "nice": False},
+        "axis": {"format": "%H:%M", "title": "UTC", "grid": False, "tickCount": 8 if width == WIDE else 4},
+    }
+    upward: Spec = {
+        "type": "quantitative",
+        "scale": {"domain": [0, top], "nice": False},
+        "axis": {"title": None, "tickCount": 4, "domain": False, "ticks": False},
+    }
+    line = [{"at": _stamp(at + MINUTE / 2), "value": value} for at, value in known]
+    colour = palette.bad if quantity is ERRORS else palette.ours
+    data = {"values": line}
+    encoding: Spec = {"x": {"field": "at", **across}, "y": {"field": "value", **upward}}
+    points = {"values": [each for each in line if each["value"] is not None]}
+    return {
+        "width": width - 40,
+        "height": HEIGHT,
+        "layer": [
+            _unknown(measured, quantity, palette, across),
+            _run(palette, across, start, end),
+            {
+                "data": data,
+                "mark": {"type": "line", "invalid": "break-paths-show-domains", "color": colour, "strokeWidth": 2},
+                "encoding": encoding,
+            },
+            {
+                "data": points,
+                "mark": {"type": "point", "filled": True, "size": 28, "color": colour},
+                "encoding": encoding,
+            },
+            *_marks(measured, palette, across),
+        ],
+    }
+
+
+def _domain(measured: Measurements, start: datetime, end: datetime) -> list[str]:
+    first = min(start, *(minute.at for minute in measured.minutes))
+    last = max(end, *(minute.at + MINUTE for minute in measured.minutes))
+    return [_stamp(first), _stamp(last)]
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _band(values: list[Spec], colour: str, across: Spec, opacity: float) -> Spec:
+    return {
+        "data": {"values": values},
+        "mark": {"type": "rect", "color": colour, "opacity": opacity},
+        "encoding": {
+            "x": {"field": "from", **across},
+            "x2": {"field": "to"},
+            "y": {"value": 0},
+            "y2": {"value": HEIGHT},
+            "description": {"field": "words"},
+        },
+    }
+
+
+def _run(palette: Palette, across: Spec, start: datetime, end: datetime) -> Spec:
+    value = {"from": _stamp(start), "to": _stamp(end), "words": "while the run was at work"}
+    return _band([value], palette.azure, across, 0.22)
+
+
+def _unknown(measured: Measurements, quantity: Quantity, palette: Palette, across: Spec) -> Spec:
+    values = [
+        {"from": _stamp(minute.at), "to": _stamp(minute.at + MINUTE), "words": f"{minute.at:%H:%M}: {UNKNOWN}"}
+        for minute in measured.minutes
+        if quantity.value(minute) is None
+    ]
+    return _band(values, palette.band, across, 1)
+
+
+def _marks(measured: Measurements, palette: Palette, across: Spec) -> list[Spec]:
+    layers: list[Spec] = []
+    for number, mark in enumerate(measured.marks):
+        data = {"values": [{"at": _stamp(mark.at), "text": mark.text}]}
+        x = {"field": "at", **across}
+        text = {
+            "type": "text",
+            "align": "left",
+            "baseline": "top",
+            "dx": 4,
+            "dy": 2 + 14 * number,
+            "color": palette.ink,
+        }
+        layers += [
+            {"data": data, "mark": {"type": "rule", "color": palette.ink, "strokeDash": [4, 3]}, "encoding": {"x": x}},
+            {"data": data, "mark": text, "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "text"}}},
+        ]
+    return layers
