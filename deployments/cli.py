@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from deployments.procedures import Request
     from rollback.settings import Settings
 
-PROCEDURES = ("roll-back-backend",)
+PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend")
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
+NEED_RELEASE = ("redeploy-backend", "deploy-backend")
 
 
 def _exit_statuses() -> str:
@@ -115,8 +116,8 @@ def plan(procedure: str, environment: str, release: str | None, reason: str, as_
     from deployments.procedures import Request
     from deployments.run_command import show_plan
 
-    request = Request(procedure, environment, release, reason, dry_run=True)
-    settings = _settings_for(request)
+    _need_release(procedure, release)
+    settings, request = _checked(Request(procedure, environment, release, reason, dry_run=True))
     sys.exit(asyncio.run(show_plan(settings, request, as_json=as_json)))
 
 
@@ -124,6 +125,7 @@ def plan(procedure: str, environment: str, release: str | None, reason: str, as_
 @target_options
 @click.option("--reason", default="", help="Why, for the record. Needed for a new run.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan: nothing is touched.")
+@click.option("--watch-minutes", type=click.FloatRange(0, 120, min_open=True), help="How long deploy-backend watches.")
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run, by its name.")
 @click.option("--abandon", metavar="RUN", help="Give an unfinished run up: frees the environment, changes nothing.")
 @click.option("--here", is_flag=True, help="Run in this process, even if a Prefect server and worker are there.")
@@ -134,6 +136,7 @@ def run(
     release: str | None,
     reason: str,
     dry_run: bool,
+    watch_minutes: float | None,
     resume: str | None,
     abandon: str | None,
     here: bool,
@@ -149,6 +152,8 @@ def run(
     Examples:
       rollback run roll-back-backend -e production --reason "checkout fails since v1.2.3"
       rollback run roll-back-backend -e production --release v1.2.2 --reason "…" --here
+      rollback run redeploy-backend -e production --release v1.2.1 --reason "…"
+      rollback run deploy-backend -e production --release v1.2.4 --reason "…" --watch-minutes 10
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """
@@ -156,8 +161,13 @@ def run(
     from deployments.run_command import abandon_run, carry_out
 
     _check_usage(release, reason, resume, abandon, dry_run=dry_run)
-    request = Request(procedure, environment, release, reason, dry_run=dry_run, resume=resume)
-    settings = _settings_for(request)
+    if not (resume or abandon):
+        _need_release(procedure, release)
+    if watch_minutes is not None and procedure != "deploy-backend":
+        raise click.UsageError("--watch-minutes goes with deploy-backend only.")
+    settings, request = _checked(
+        Request(procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes)
+    )
     if abandon:
         sys.exit(abandon_run(settings, request, abandon))
     # A worker reads its own platform file: one that is named here can only be meant for this process.
@@ -202,6 +212,21 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("-e", "--environment", required=True, help="An environment of the platform file.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@config_option
+def versions(environment: str, as_json: bool) -> None:
+    """List what can be returned to: releases and images, what runs where, and what is known to have served; only reads.
+
+    A private registry needs ROLLBACK_REGISTRY_TOKEN, a token that may read packages.
+    """
+    from deployments.versions import show_versions
+    from rollback.settings import load_settings
+
+    asyncio.run(show_versions(load_settings(), environment, as_json=as_json))
+
+
+@main.command()
 @click.option("-e", "--environment", help="Only this environment. Default: all.")
 @config_option
 def doctor(environment: str | None) -> None:
@@ -225,14 +250,20 @@ def _check_usage(release: str | None, reason: str, resume: str | None, abandon: 
         raise click.UsageError("Missing option '--reason': a run is kept with why it was started.")
 
 
-def _settings_for(request: "Request") -> "Settings":
-    """The settings; raises a `Refused` for what is wrong in them or in the request."""
+def _need_release(procedure: str, release: str | None) -> None:
+    if procedure in NEED_RELEASE and not release:
+        raise click.UsageError(
+            f"Missing option '--release' for {procedure}. See 'rollback versions'."
+        )
+
+
+def _checked(request: "Request") -> "tuple[Settings, Request]":
+    """The settings and the complete request; raises a `Refused` for what is wrong in them."""
     from deployments.procedures import check
     from rollback.settings import load_settings
 
     settings = load_settings()
-    check(settings, request)
-    return settings
+    return settings, check(settings, request)
 
 
 def _told_in_one_line(kind: type[BaseException], error: BaseException, trace: Any) -> None:

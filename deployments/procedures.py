@@ -1,10 +1,11 @@
 """The procedures that can be started, and what a request to start one must say."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
 from rollback.errors import SettingsInvalid
 from rollback.plans import Plan
 from rollback.releases import load_manifest
@@ -15,17 +16,12 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 
-@dataclass(frozen=True)
-class Procedure:
-    """Where a procedure's flow and its kind of plan are; imported only when they are needed."""
-
-    flow: str
-    plan: str
-
-
-PROCEDURES = {
-    "roll-back-backend": Procedure(flow="flows.roll_back_backend:roll_back_backend", plan="rollback.slot_swap:SwapPlan")
+PLANS: dict[str, type[Plan]] = {
+    "roll-back-backend": SwapPlan,
+    "redeploy-backend": RedeployPlan,
+    "deploy-backend": DeployPlan,
 }
+"""What each procedure plans; every procedure that keeps a run is here."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Request:
     reason: str = ""
     dry_run: bool = False
     resume: str | None = None
+    watch_minutes: float | None = None
 
     @property
     def deployment(self) -> str:
@@ -46,34 +43,42 @@ class Request:
 
     def parameters(self) -> dict[str, Any]:
         """As the flow takes them."""
-        return {
+        parameters: dict[str, Any] = {
             "environment": self.environment,
             "release": self.release,
             "reason": self.reason,
             "dry_run": self.dry_run,
             "resume": self.resume,
         }
+        if self.watch_minutes is not None:
+            parameters["watch_minutes"] = self.watch_minutes
+        return parameters
+
+    def resuming(self, store: Store) -> "Request":
+        """The same, with the release of the run that is gone on with."""
+        if self.resume is None:
+            return self
+        return replace(self, release=store.get(self.resume).header.release)
 
 
 def flow_of(procedure: str) -> "Flow[..., Any]":
     """The procedure's flow. Imports Prefect: that takes a second or more."""
-    return _load(PROCEDURES[procedure].flow)
+    module = importlib.import_module(f"flows.{procedure.replace('-', '_')}")
+    return getattr(module, procedure.replace("-", "_"))
 
 
 def plan_of(folder: RunFolder) -> Plan | None:
     """The plan of a run; none where it ended before."""
-    return folder.plan(_load(PROCEDURES[folder.header.procedure].plan))
+    return folder.plan(PLANS[folder.header.procedure])
 
 
-def check(settings: Settings, request: Request) -> None:
-    """Refuse, before anything is started, what the platform file or the manifest speaks against."""
+def check(settings: Settings, request: Request) -> Request:
+    """The request, complete; refused, before anything is started, for what the platform file or manifest says."""
     _ = settings.backend(request.environment)
     manifest = load_manifest(settings.releases.manifest)
     if request.release is not None:
         manifest.digest_of(request.release)
-    store = open_store(settings)
-    if request.resume is not None:
-        store.get(request.resume)
+    return request.resuming(open_store(settings))
 
 
 def open_store(settings: Settings) -> Store:
@@ -95,8 +100,3 @@ def state_unusable(folder: Path, error: OSError) -> SettingsInvalid:
         f"The state folder {folder} cannot be written: {error.strerror}.",
         remedy="Set ROLLBACK_STATE, or state.directory in the platform file.",
     )
-
-
-def _load(entry_point: str) -> Any:
-    module, name = entry_point.split(":")
-    return getattr(importlib.import_module(module), name)

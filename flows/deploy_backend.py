@@ -35,7 +35,7 @@ from prefect.client.schemas.objects import State
 from rollback.backend_plans import DeployPlan
 from rollback.errors import FoundBad, TakenBack
 from rollback.runs import Outcome
-from tasks import app_service, metrics, probes, records, runs
+from tasks import app_service, approvals, metrics, probes, records, runs
 
 RTO_TARGET_SECONDS = 300
 
@@ -72,6 +72,7 @@ async def deploy_backend(
         plan = await app_service.plan_deploy(release, reason, watch_minutes)  # 1. the image exists, by digest
         await run.show(plan, DeployPlan)
         if not dry_run and not plan.already_there:
+            await approvals.require(plan)  # as the platform file asks
             try:
                 await app_service.put_image(plan)  # 2. on the slot
                 await probes.probe_image(plan)

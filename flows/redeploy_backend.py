@@ -35,7 +35,7 @@ from prefect.client.schemas.objects import State
 from rollback.backend_plans import RedeployPlan
 from rollback.errors import FoundBad, TakenBack
 from rollback.runs import Outcome
-from tasks import app_service, probes, records, runs
+from tasks import app_service, approvals, probes, records, runs
 
 RTO_TARGET_SECONDS = 300
 
@@ -70,6 +70,7 @@ async def redeploy_backend(
         plan = await app_service.plan_redeploy(release, reason)  # 1. the image exists, by digest
         await run.show(plan, RedeployPlan)
         if not dry_run and not plan.already_there:
+            await approvals.require(plan)  # as the platform file asks
             try:
                 await app_service.put_image(plan)  # 2. on the slot, or on the app
                 await probes.probe_image(plan)  # 3. before it gets users, where there are slots
