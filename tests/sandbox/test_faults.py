@@ -272,7 +272,11 @@ def test_setting_a_lasting_fault_again_replaces_it(control):
     assert control.status().sites["production"].slots["production"].ramp_up_rules == []
 
 
-NEEDS = {"deny": {"action": "*/write"}, "redeploy": {"release": "v1.2.1"}}
+NEEDS = {
+    "deny": {"action": "*/write"},
+    "redeploy": {"release": "v1.2.1"},
+    **{f"kv-secret-{what}": {"name": "github-token"} for what in ("disabled", "deleted", "expired")},
+}
 
 
 def test_every_fault_can_be_set_and_a_reset_forgets_them_all(control):
