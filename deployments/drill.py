@@ -106,10 +106,10 @@ def main(state: Path, pace: str) -> None:
     try:
         status = _drill(folder, pace)
     except RollbackError as error:
-        click.echo(f"❌ drill: {error} Everything is kept in {folder}.", err=True)
+        click.echo(f"✗ drill: {error} Everything is kept in {folder}.", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        click.echo(f"⏹️ drill: cancelled. Everything is kept in {folder}.", err=True)
+        click.echo(f"⏹ drill: cancelled. Everything is kept in {folder}.", err=True)
         sys.exit(130)
     sys.exit(status)
 
@@ -177,11 +177,11 @@ def _conclude(folder: Path, intervals: list[Interval], begun: datetime, status: 
     outcome = run[0].outcome() if run else None
     if status == 0:
         after = (last_bad - begun).total_seconds()
-        click.echo(f"✅ drill: users are served by {GOOD} again, {max(after, 0):.1f} s after the command was given.")
+        click.echo(f"✓ drill: users are served by {GOOD} again, {max(after, 0):.1f} s after the command was given.")
         for each in ("sandbox", "prefect"):
             shutil.rmtree(folder / each)
     else:
-        click.echo(f"❌ drill: {outcome.end_state.value if outcome else 'the rollback did not begin'}; see {folder}.")
+        click.echo(f"✗ drill: {outcome.end_state.value if outcome else 'the rollback did not begin'}; see {folder}.")
     if run:
         click.echo(f"Report: {run[0].report_file}")
     return status

@@ -28,8 +28,8 @@ async def run_here(request: Request, view: View) -> Outcome:
     os.environ.update(OFFLINE)
     os.environ.pop("PREFECT_API_URL", None)
     flow = flow_of(request.procedure)
-    # What the loggers say is in the journal, which the view shows: once is enough.
-    logging.getLogger().addHandler(logging.NullHandler())
+    # What the loggers say is in the journal, which the view shows: once is enough. Prefect has set up its own by now.
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
     work = FlowAtWork(flow.fn(**request.parameters()), view)
     with ending_by_signals(lambda: _cancel(work, view)):
         await asyncio.wait({work.task})

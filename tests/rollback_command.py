@@ -1,0 +1,79 @@
+"""The `rollback` command as a shell runs it: a process with an environment, an exit status and two streams."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from support import ROOT
+
+WAIT_SECONDS = 40.0
+RUN = ("run", "roll-back-backend", "--environment")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        return self.out.strip().splitlines()[-1]
+
+
+class Command:
+    """`rollback`, running."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
+        number = len(list(folder.glob("command-*.out")))
+        self._out, self._err = folder / f"command-{number}.out", folder / f"command-{number}.err"
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deployments.cli", *arguments],
+                cwd=ROOT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text(encoding="utf-8")
+
+    def wait_until_it_says(self, text: str) -> None:
+        wait_until(lambda: text in self.out or self._process.poll() is not None)
+        assert text in self.out, f"it never said {text!r}: {self.out}{self._err.read_text()}"
+
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> Ended:
+        try:
+            status = self._process.wait(WAIT_SECONDS)
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+        return Ended(status, self.out, self._err.read_text(encoding="utf-8"))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was never met"
+        time.sleep(0.05)
+
+
+def plain_environment(**changes: str) -> dict[str, str]:
+    """This process's environment without a Prefect server."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
+    return inherited | changes
