@@ -22,6 +22,10 @@ from rollback.errors import NoSlots, Permanent, PermissionMissing, ResourceMissi
 from rollback.redaction import blacken
 from rollback.releases import Manifest
 from rollback.slots import PRODUCTION, LastSwap, RampUpRule, Slot
+from rollback.throttling import retry_after
+
+UNTOLD_WAIT_SECONDS = 5.0
+"""After a 429 that names no time."""
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -308,16 +312,13 @@ def _read_answer(error: "HttpResponseError", what: str) -> SentSwap:
         case 409:
             return SentSwap(SwapAnswer.BUSY, message)
         case 429:
-            return SentSwap(SwapAnswer.REFUSED_NOW, f"429 {code}", wait_seconds=_retry_after(error))
+            return SentSwap(SwapAnswer.REFUSED_NOW, f"429 {code}", wait_seconds=_wait_seconds(error))
         case status if status is None or status >= 500 or status == 408:
             return SentSwap(SwapAnswer.OPEN, f"{status} {code}")
         case _:
             raise ours(what, error) from error
 
 
-def _retry_after(error: "HttpResponseError") -> float:
+def _wait_seconds(error: "HttpResponseError") -> float:
     headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    try:
-        return max(0.0, float(headers.get("Retry-After", "")))
-    except ValueError:
-        return 5.0
+    return retry_after(headers.get("Retry-After", ""), UNTOLD_WAIT_SECONDS)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rollback import settings as platform
+from rollback import throttling
 from rollback.errors import (
     AzureUnreachable,
     CredentialRejected,
@@ -19,6 +20,7 @@ from rollback.errors import (
     ResourceMissing,
     RollbackError,
 )
+from rollback.throttling import Throttle
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -108,6 +110,7 @@ class AzureConnection:
     def __init__(self, settings: platform.Azure, credential: RenewableCredential) -> None:
         self.settings = settings
         self.credential = credential
+        self.throttle = Throttle()
 
     @asynccontextmanager
     async def client(self, kind: type[Client]) -> AsyncGenerator[Client]:
@@ -122,6 +125,7 @@ class AzureConnection:
             read_timeout=self.settings.read_timeout_seconds,
             polling_interval=1,
             authentication_policy=_authentication(self.credential),
+            per_retry_policies=[throttling.policy(self.throttle)],
         ) as client:
             yield client
 

@@ -3,18 +3,26 @@
 Tasks find it through `current()`: it never travels as a task's parameter, where Prefect would look into it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from datetime import timedelta
 
-from rollback import azure
+from rollback import azure, metrics
 from rollback.app_service import AppService
-from rollback.errors import FoundBad, LeaseLost
+from rollback.azure import AzureConnection
+from rollback.errors import FoundBad, LeaseLost, RollbackError
 from rollback.journal import Event, Journal
 from rollback.lease import HeldLease
+from rollback.measurements import Mark, Measurements
 from rollback.releases import Manifest
 from rollback.runs import RunFolder, RunHeader, Store
 from rollback.settings import Backend, Settings
+
+MEASURE_BEFORE = timedelta(minutes=15)
+MEASURE_SECONDS = 5.0
+"""For the report's figures: users are served by then, but somebody waits for the word."""
 
 _current: ContextVar["Run"] = ContextVar("run")
 
@@ -51,18 +59,44 @@ class Run:
         """Reads, for a run that is cancelled, what state things are in."""
         self._stack = AsyncExitStack()
         self._app: AppService | None = None
+        self._connection: AzureConnection | None = None
 
     @property
     def backend(self) -> Backend:
         """The environment's backend; raises `UnknownEnvironment`."""
         return self.settings.backend(self.header.environment)
 
+    async def connection(self) -> AzureConnection:
+        """The connection to Azure, one for the whole run."""
+        if self._connection is None:
+            self._connection = await self._stack.enter_async_context(azure.connect(self.settings.azure))
+        return self._connection
+
     async def app_service(self) -> AppService:
-        """The environment's app, one connection for the whole run."""
+        """The environment's app."""
         if self._app is None:
-            connection = await self._stack.enter_async_context(azure.connect(self.settings.azure))
-            self._app = await self._stack.enter_async_context(AppService(connection, self.backend, self.manifest))
+            app = AppService(await self.connection(), self.backend, self.manifest)
+            self._app = await self._stack.enter_async_context(app)
         return self._app
+
+    @property
+    def throttled_seconds(self) -> float | None:
+        """How long Azure's throttling made the run wait; none where it asked Azure nothing."""
+        return self._connection.throttle.waited_seconds if self._connection else None
+
+    async def measure(self) -> Measurements | None:
+        """What users got before and during the run, as Azure counted it; none where it does not tell in time."""
+        if self._connection is None:
+            return None
+        try:
+            async with asyncio.timeout(MEASURE_SECONDS):
+                measured = await metrics.measure(
+                    self._connection, self.backend, self.header.started_at - MEASURE_BEFORE
+                )
+        except (RollbackError, TimeoutError):
+            return None
+        marks = [Mark(at=each.at, text=each.change) for each in self.journal.entries if each.event is Event.CONFIRMED]
+        return Measurements(source=measured.source, minutes=measured.minutes, marks=tuple(marks))
 
     def take_azure_seconds(self) -> float | None:
         """How long Azure itself took in the step that ends."""

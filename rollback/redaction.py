@@ -7,13 +7,12 @@ BLACK = "█████"
 SHORTEST_SECRET = 6
 """Shorter values (`true`, `8080`) would blacken words that tell something."""
 
+_NAMES = r"[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|accountkey|\bsig)[\w-]*"
 _PATTERNS = (
     re.compile(r"(?<=://)[^\s/@]+:[^\s/@]+(?=@)"),  # user:password of an address
     re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"),  # a JSON web token
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]+"),
-    re.compile(
-        r"(?i)\b(?:password|passwd|pwd|secret|token|api[_-]?key|sig|accountkey)[\"']?\s*[=:]\s*[\"']?[^\s\"'&;,]+"
-    ),
+    re.compile(rf"(?i){_NAMES}[\"']?\s*[=:]\s*[\"']?[^\s\"'&;,]+"),
 )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from rollback import azure, metrics, probes
+from rollback import metrics, probes
 from rollback.azure import AzureConnection
 from rollback.backend_plans import DeployPlan
 from rollback.context import current
@@ -33,7 +33,8 @@ async def watch_production(plan: DeployPlan) -> None:
     ends = asyncio.get_running_loop().time() + window
     production = await (await run.app_service()).get_slot(PRODUCTION)
     settings, tally = run.backend.probes, Tally()
-    async with azure.connect(run.settings.azure) as connection, probes.connect(settings) as client:
+    connection = await run.connection()
+    async with probes.connect(settings) as client:
         before = await _measure(connection, began - BEFORE)
         prober = Prober(client, f"https://{production.host}", settings)
         while True:

@@ -86,7 +86,8 @@ class Conducted:
         run.journal.write(Event.ENDED, text=f"{ending.state.value}: {ending.headline}")
         self.outcome = _outcome(run, plan, ending)
         run.folder.keep_outcome(self.outcome)
-        self.outcome, pages = await _report(run, plan, self.outcome)
+        measured = self.outcome.model_copy(update={"measurements": await run.measure()})
+        self.outcome, pages = await _report(run, plan, measured)
         self._artifacts.show_end(pages)
         await self._artifacts.delivered()
 
@@ -211,6 +212,7 @@ def _outcome(run: Run, plan: Plan | None, ending: Ending) -> Outcome:
         next_steps=ending.next_steps,
         started_at=header.started_at,
         ended_at=now(),
+        throttled_seconds=run.throttled_seconds,
         azure_seconds=sum(step.azure_seconds or 0.0 for step in steps),
     )
 
