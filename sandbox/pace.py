@@ -29,6 +29,10 @@ class Pace:
     """What the answer to an accepted operation asks the client to wait."""
     drain: float
     """How long requests under way may take before the process that serves them is ended."""
+    metrics_lag: float
+    """Until a request is counted in a platform metric."""
+    component_lag: float
+    """Until a request is counted in an Application Insights metric."""
 
 
 FAST = Pace(
@@ -42,6 +46,8 @@ FAST = Pace(
     recycle=0.3,
     retry_after=0.1,
     drain=5.0,
+    metrics_lag=0.5,
+    component_lag=1.0,
 )
 
 # Measured swaps of container slots take about a minute, most of it the restart and the warm-up of the source slot.
@@ -56,6 +62,8 @@ AZURE = Pace(
     recycle=5.0,
     retry_after=15.0,
     drain=30.0,
+    metrics_lag=45.0,
+    component_lag=120.0,
 )
 
 

@@ -19,6 +19,7 @@ from sandbox.clock import now
 from sandbox.control_api import ControlApi
 from sandbox.faults import DroppedError, Faults, Kind
 from sandbox.folder import Folder, Running, Secrets
+from sandbox.insights import service as microsoft_insights
 from sandbox.keyvault import service as microsoft_keyvault
 from sandbox.keyvault import start as vaults
 from sandbox.keyvault.data_plane import DOMAIN as VAULT_DOMAIN
@@ -37,8 +38,20 @@ log = logging.getLogger(__name__)
 WEB_DOMAIN = ".azurewebsites.net"
 NAMED = (arm.HOST, entra.HOST, graph.HOST, PUBLIC_HOST)
 HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}"]
-ROUTES = [*resources.ROUTES, *microsoft_authorization.ROUTES, *microsoft_web.ROUTES, *microsoft_keyvault.ROUTES]
-FAULTS: list[Kind] = [*microsoft_web.FAULTS, *microsoft_keyvault.FAULTS, *request_faults.KINDS, *public_host.KINDS]
+ROUTES = [
+    *resources.ROUTES,
+    *microsoft_authorization.ROUTES,
+    *microsoft_web.ROUTES,
+    *microsoft_keyvault.ROUTES,
+    *microsoft_insights.ROUTES,
+]
+FAULTS: list[Kind] = [
+    *microsoft_web.FAULTS,
+    *microsoft_keyvault.FAULTS,
+    *microsoft_insights.FAULTS,
+    *request_faults.KINDS,
+    *public_host.KINDS,
+]
 MOST_BODY_BYTES = 32 * 1024 * 1024
 SHUTDOWN_SECONDS = 1.0
 
@@ -130,6 +143,7 @@ class Server:
             await runner.cleanup()
         await self._front_end.stop()
         await self._world.workers.stop()
+        self._world.book.save()
         log.info("ended")
 
     async def _listen(self, application: web.Application, *, port: int = 0, tls: bool = False) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from sandbox.folder import Folder, Secrets
+from sandbox.insights.book import Book
 from sandbox.keyvault import references
 from sandbox.keyvault.start import furnish
 from sandbox.pace import Pace
@@ -32,6 +33,7 @@ class World:
         self.pace = pace
         self.state = self._load()
         self.workers = Workers(self._launch_of, self._start_delay_seconds, pace, folder.root / "apps.log")
+        self.book = Book(folder)
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
         self._background: set[asyncio.Task[None]] = set()
@@ -96,6 +98,7 @@ class World:
         """Back to the starting state, data of the apps included. Processes that are as they were go on running."""
         await self.cancel_background()
         self.resets += 1
+        self.book.clear()
         old = self.state
         self.state = self._begin(old.rollback_role)
         # Tokens stay valid: a client that keeps one must not notice a reset between two tests.

@@ -28,7 +28,8 @@ def _site(world: World, fault: Fault) -> Site:
     return site
 
 
-def _slot(world: World, fault: Fault) -> tuple[Site, Slot]:
+def slot_of(world: World, fault: Fault) -> tuple[Site, Slot]:
+    """Site and slot that a fault names in its options."""
     site, name = _site(world, fault), text(fault, "slot")
     if name not in site.slots:
         raise SandboxError(f"{site.name} has no slot {name!r}; it has {', '.join(site.slots)}.")
@@ -36,28 +37,28 @@ def _slot(world: World, fault: Fault) -> tuple[Site, Slot]:
 
 
 async def _stop_slot(world: World, fault: Fault) -> None:
-    await set_running(world, *_slot(world, fault), running=False)
+    await set_running(world, *slot_of(world, fault), running=False)
 
 
 async def _start_slot(world: World, fault: Fault) -> None:
-    await set_running(world, *_slot(world, fault), running=True)
+    await set_running(world, *slot_of(world, fault), running=True)
 
 
 async def _redeploy(world: World, fault: Fault) -> None:
     release = text(fault, "release")
     if release not in RELEASES:
         raise SandboxError(f"There is no release {release!r}; there are {', '.join(RELEASES)}.")
-    await deploy(world, *_slot(world, fault), release)
+    await deploy(world, *slot_of(world, fault), release)
 
 
 async def _same_build(world: World, fault: Fault) -> None:
-    site, slot = _slot(world, fault)
+    site, slot = slot_of(world, fault)
     fault.before = {"image": slot.content.linux_fx_version}
     await _run_image(world, site, slot, site.slots[PRODUCTION].content.linux_fx_version)
 
 
 async def _own_build(world: World, fault: Fault) -> None:
-    await _run_image(world, *_slot(world, fault), str(fault.before["image"]))
+    await _run_image(world, *slot_of(world, fault), str(fault.before["image"]))
 
 
 async def _run_image(world: World, site: Site, slot: Slot, image: str) -> None:
@@ -75,7 +76,7 @@ async def _cancel_swap(world: World, fault: Fault) -> None:
 
 
 async def _set_prepared(world: World, fault: Fault, target: str | None) -> None:
-    site, slot = _slot(world, fault)
+    site, slot = slot_of(world, fault)
     if target == slot.name:
         raise SandboxError("unfinished-swap needs a slot that is not production.")
     slot.prepared_for = target
@@ -96,7 +97,7 @@ async def _free(world: World, fault: Fault) -> None:
 
 
 async def _ramp_up(world: World, fault: Fault) -> None:
-    site, slot = _slot(world, fault)
+    site, slot = slot_of(world, fault)
     percent = number(fault, "percent")
     if percent > 100:
         raise SandboxError("ramp-up: percent must be at most 100.")
@@ -110,11 +111,11 @@ async def _ramp_down(world: World, fault: Fault) -> None:
 
 
 async def _auto_swap(world: World, fault: Fault) -> None:
-    _slot(world, fault)[1].auto_swap_slot = PRODUCTION
+    slot_of(world, fault)[1].auto_swap_slot = PRODUCTION
 
 
 async def _no_auto_swap(world: World, fault: Fault) -> None:
-    _slot(world, fault)[1].auto_swap_slot = None
+    slot_of(world, fault)[1].auto_swap_slot = None
 
 
 async def _differ(world: World, fault: Fault) -> None:
@@ -142,7 +143,7 @@ async def _agree(world: World, fault: Fault) -> None:
 
 
 async def _kill(world: World, fault: Fault) -> None:
-    site, slot = _slot(world, fault)
+    site, slot = slot_of(world, fault)
     worker = world.workers.at((site.name, slot.name))
     if worker is None or worker.pid is None:
         raise SandboxError(f"Slot {slot.name} of {site.name} has no process.")
@@ -158,13 +159,13 @@ def _share_of(fault: Fault) -> tuple[float, Literal["build", "slot"]]:
 
 
 async def _fail_app(world: World, fault: Fault) -> None:
-    _, slot = _slot(world, fault)
+    _, slot = slot_of(world, fault)
     share, follows = _share_of(fault)
     (slot.content if follows == "build" else slot).error_share = share
 
 
 async def _heal_app(world: World, fault: Fault) -> None:
-    site, slot = _slot(world, fault)
+    site, slot = slot_of(world, fault)
     if _share_of(fault)[1] == "slot":
         slot.error_share = 0.0
     else:
@@ -174,12 +175,12 @@ async def _heal_app(world: World, fault: Fault) -> None:
 
 
 async def _cool(world: World, fault: Fault) -> None:
-    _, slot = _slot(world, fault)
+    _, slot = slot_of(world, fault)
     slot.cold_answers, slot.cold_seconds = int(number(fault, "answers")), number(fault, "seconds")
 
 
 async def _warm(world: World, fault: Fault) -> None:
-    _slot(world, fault)[1].cold_answers = 0
+    slot_of(world, fault)[1].cold_answers = 0
 
 
 async def _forget_swaps(world: World, fault: Fault) -> None:

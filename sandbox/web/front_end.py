@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -12,6 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from sandbox.front import Answer
+from sandbox.insights.book import platform, telemetry
 from sandbox.processes import START_SECONDS, Worker
 from sandbox.state import Site, Slot
 from sandbox.world import World
@@ -93,15 +95,29 @@ class FrontEnd:
         site, asked = found
         slot, chosen = _route(request, site, asked)
         cookie = f"{ROUTING}={chosen}; path=/; secure; HttpOnly; SameSite=None" if chosen else None
+        begun = time.monotonic()
+        async with self._answered(request, site, asked, slot) as answer:
+            yield answer, cookie
+        self._count(site, slot, answer, time.monotonic() - begun)
+
+    def _count(self, site: Site, slot: Slot, answer: Forwarded, seconds: float) -> None:
+        book = self._world.book
+        book.count(platform(site.name, slot.name), answer.status, seconds)
+        # An app tells of what it answered itself; the fault `app-error` plays the app.
+        if isinstance(answer, aiohttp.ClientResponse) or answer.status == APP_FAILED[0]:
+            book.count(telemetry(site.name, slot.name), answer.status, seconds)
+
+    @asynccontextmanager
+    async def _answered(self, request: web.Request, site: Site, asked: Slot, slot: Slot) -> AsyncGenerator[Forwarded]:
         refusal = await self._refusal(slot)
         worker = await self._worker(site, slot) if refusal is None else None
         if worker is None or worker.port is None or worker.pid is None:
-            yield page(refusal or (APPLICATION_ERROR if slot.state == "Running" else STOPPED)), cookie
+            yield page(refusal or (APPLICATION_ERROR if slot.state == "Running" else STOPPED))
             return
         worker.wrote = worker.wrote or request.method not in SAFE_METHODS
         with worker.answering():
             async with self._forward(request, asked.host, worker.port) as answer:
-                yield answer, cookie
+                yield answer
 
     async def _refusal(self, slot: Slot) -> Page | None:
         """The platform's own answer, or a fault's."""
