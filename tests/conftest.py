@@ -1,15 +1,13 @@
 """The sandbox for every test that speaks to Azure: one per test process, back at its starting state for each test."""
 
 import os
-import shlex
-import ssl
 import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from support import ROOT, Sandbox, World, quick_platform_file
+from support import ROOT, Sandbox, World, quick_platform_file, sandbox_environment
 
 from sandbox.control import Control
 
@@ -23,9 +21,7 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sandb
     state = ["--state", str(folder)]
     subprocess.run([*command, "up", *state, "--detach"], check=True, cwd=ROOT, capture_output=True)
     try:
-        told = subprocess.run([*command, "env", *state], check=True, cwd=ROOT, capture_output=True, text=True)
-        environment = dict(shlex.split(line)[1].split("=", 1) for line in told.stdout.splitlines())
-        yield Sandbox(Control(folder), environment, folder)
+        yield Sandbox(Control(folder), sandbox_environment(folder), folder)
     finally:
         subprocess.run([*command, "down", *state], check=True, cwd=ROOT, capture_output=True)
 
@@ -34,10 +30,7 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sandb
 def world(running_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Azure at its starting state: production serves v1.2.3, slot staging holds v1.2.2."""
     running_sandbox.control.reset()
-    for name, value in running_sandbox.environment.items():
-        monkeypatch.setenv(name, value)
-    # aiohttp reads the trusted authorities once, when it is first imported: in a test process before they are known.
-    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context())
+    running_sandbox.point_at(monkeypatch)
     monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path)))
     return World(running_sandbox.control)

@@ -1,8 +1,14 @@
 """What tests share: the running sandbox, the flow run the plain way, and what users and Azure show afterwards."""
 
+import shlex
+import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from flows.roll_back_backend import roll_back_backend
 from rollback.journal import Entry
@@ -22,6 +28,20 @@ class Sandbox:
     control: Control
     environment: dict[str, str]
     folder: Path
+
+    def point_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let every client of this process speak to it."""
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        # aiohttp reads the trusted authorities once, when it is first imported: here before they are known.
+        monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context())
+
+
+def sandbox_environment(folder: Path) -> dict[str, str]:
+    """What `python -m sandbox env` prints, as a dictionary."""
+    command = [sys.executable, "-m", "sandbox", "env", "--state", str(folder)]
+    told = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    return dict(shlex.split(line)[1].split("=", 1) for line in told.stdout.splitlines())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""The least-privilege role: it is enough, and a plan names each action that is missing from it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import ROOT, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
+
+from rollback.outcomes import EndState
+from rollback.permissions import ACTIONS
+from sandbox.control import Control
+
+ROLE_FILE = ROOT / "deployments" / "role.json"
+ROLL_BACK = "roll-back-backend"
+
+
+def test_the_role_grants_exactly_what_the_procedures_use() -> None:
+    role = json.loads(ROLE_FILE.read_text(encoding="utf-8"))
+    assert set(role["Actions"]) == {action for actions in ACTIONS.values() for action in actions}
+    assert role["NotActions"] == []
+
+
+@pytest.mark.parametrize("action", ACTIONS[ROLL_BACK])
+async def test_a_plan_names_the_action_that_is_missing(world: World, action: str) -> None:
+    world.control.break_("deny", action=action)
+    outcome = await run_flow(dry_run=True)
+    assert outcome.end_state is EndState.REFUSED
+    assert action.lower() in outcome.headline.lower()
+    assert "Assign a role that has" in outcome.next_steps[0]
+    assert world.swaps == []
+
+
+@pytest.fixture
+def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Azure, where the credential has the least-privilege role and nothing else."""
+    folder = tmp_path / "sandbox"
+    command, state = [sys.executable, "-m", "sandbox"], ["--state", str(folder)]
+    up = [*command, "up", *state, "--detach", "--role", str(ROLE_FILE)]
+    subprocess.run(up, check=True, cwd=ROOT, capture_output=True)
+    try:
+        sandbox = Sandbox(Control(folder), sandbox_environment(folder), folder)
+        sandbox.point_at(monkeypatch)
+        monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "state"))
+        monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path)))
+        yield World(sandbox.control)
+    finally:
+        subprocess.run([*command, "down", *state], check=True, cwd=ROOT, capture_output=True)
+
+
+async def test_the_role_is_enough_for_a_rollback_with_every_step(world_with_role: World) -> None:
+    world_with_role.control.break_("ramp-up", percent=20)
+    outcome = await run_flow()
+    assert outcome.end_state is EndState.ROLLED_BACK
+    assert (world_with_role.serving, world_with_role.runs_in("staging")) == (V2, V3)
+    refused = [entry.path for entry in world_with_role.control.audit() if entry.status == 403]
+    assert refused == []
