@@ -103,11 +103,19 @@ def _config(palette: Palette) -> Spec:
             "labelColor": palette.quiet,
             "titleColor": palette.quiet,
             "gridColor": palette.line,
+            "gridOpacity": 0.6,
             "domainColor": palette.line,
             "tickColor": palette.line,
             "labelFontSize": 11,
             "titleFontSize": 11,
             "titleFontWeight": "normal",
         },
-        "legend": {"labelColor": palette.ink, "labelFontSize": 12, "symbolStrokeWidth": 0, "labelLimit": 300},
+        "legend": {
+            "labelColor": palette.ink,
+            "labelFontSize": 12,
+            "symbolStrokeWidth": 0,
+            "symbolType": "square",
+            # The reader's font may be wider than the one that the library measures with.
+            "columnPadding": 36,
+        },
     }

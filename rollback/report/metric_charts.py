@@ -101,7 +101,7 @@ def _spec(
     upward: Spec = {
         "type": "quantitative",
         "scale": {"domain": [0, top], "nice": False},
-        "axis": {"title": None, "tickCount": 4, "domain": False, "ticks": False},
+        "axis": {"title": None, "tickCount": 4, "domain": False, "ticks": False, "minExtent": 34, "maxExtent": 34},
     }
     line = [{"at": _stamp(at + MINUTE / 2), "value": value} for at, value in known]
     colour = palette.bad if quantity is ERRORS else palette.ours

@@ -56,7 +56,7 @@ class Bar:
     @property
     def figures(self) -> str:
         """Its state and times, in short."""
-        told = "" if self.state == "done" else f"{self.state} after "
+        told = {"done": "", "cut off": "cut off, last sign after "}.get(self.state, f"{self.state} after ")
         azure = f", Azure {for_seconds(self.azure_seconds)}" if self.azure_seconds else ""
         return f"{told}{seconds(self.end - self.start)}{azure}"
 
@@ -87,14 +87,14 @@ class Timeline:
 
     def total(self, kind: Kind) -> float:
         """How many seconds went into it, over all steps."""
-        spans = [span for bar in self.bars for span in bar.spans if span.kind is kind]
         if kind is Kind.AZURE:
-            told = [bar.azure_seconds for bar in self.bars if bar.azure_seconds]
-            unsaid = [
-                span.seconds for bar in self.bars for span in bar.spans if span.kind is kind and not bar.azure_seconds
-            ]
-            return sum(told) + sum(unsaid)
-        return sum(span.seconds for span in spans)
+            return sum(bar.azure_seconds or 0.0 for bar in self.bars)
+        return sum(span.seconds for bar in self.bars for span in bar.spans if span.kind is kind)
+
+    @property
+    def azure_seconds(self) -> float:
+        """How many seconds Azure itself took, those included whose end nobody saw."""
+        return self.total(Kind.AZURE)
 
     @property
     def own_seconds(self) -> float:
@@ -142,7 +142,7 @@ def _bar(step: StepRecord, entries: Sequence[Entry], expected_seconds: float | N
         start=step.started_at,
         end=end,
         spans=tuple(span for span in spans if span.seconds > 0),
-        azure_seconds=step.azure_seconds,
+        azure_seconds=step.azure_seconds or sum(span.seconds for span in spans if span.kind is Kind.AZURE) or None,
         expected_seconds=expected_seconds,
     )
 

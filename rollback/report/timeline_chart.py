@@ -8,6 +8,8 @@ from rollback.report.words import for_seconds, seconds
 
 CRITICAL, EXPECTED = "critical path", "expected"
 ROW_HEIGHT = 46
+MOST_BEYOND = 1.3
+"""Times the run: as far as an expectation may lengthen the axis."""
 LEAST_SHARE = 0.004
 """Of the width: what is shorter would not be seen."""
 
@@ -49,9 +51,9 @@ def _spec(timeline: Timeline, palette: Palette, width: int) -> Spec:
     scale = TimeScale(timeline)
     rows = [str(row) for row in range(len(timeline.bars) + len(timeline.not_done))]
     encoding = {
-        "x": {"field": "from", **_across(scale, width)},
+        "x": {"field": "from", **_across(timeline, scale, width)},
         "x2": {"field": "to"},
-        "color": _colours(timeline, palette, width),
+        "color": _colours(timeline, scale, palette, width),
         "description": {"field": "words"},
     }
     return {
@@ -67,7 +69,7 @@ def _spec(timeline: Timeline, palette: Palette, width: int) -> Spec:
     }
 
 
-def _across(scale: TimeScale, width: int) -> Spec:
+def _across(timeline: Timeline, scale: TimeScale, width: int) -> Spec:
     ticks = scale.ticks(most=width // 70)
     labels = ", ".join(f"'{place:.3f}': '{label}'" for place, label in ticks)
     axis = {
@@ -78,10 +80,18 @@ def _across(scale: TimeScale, width: int) -> Spec:
         "ticks": False,
         "domain": False,
     }
-    return {"type": "quantitative", "scale": {"domain": [0, scale.length], "nice": False}, "axis": axis}
+    return {"type": "quantitative", "scale": {"domain": [0, _shown(timeline, scale)], "nice": False}, "axis": axis}
 
 
-def _colours(timeline: Timeline, palette: Palette, width: int) -> Spec:
+def _shown(timeline: Timeline, scale: TimeScale) -> float:
+    """How far the axis reaches: to the end, and some way on where a step was expected to take longer."""
+    reached = [
+        scale.place(bar.start) + bar.expected_seconds for bar in timeline.bars if bar.expected_seconds is not None
+    ]
+    return max(scale.length, min(max(reached, default=0.0), MOST_BEYOND * scale.length))
+
+
+def _colours(timeline: Timeline, scale: TimeScale, palette: Palette, width: int) -> Spec:
     kinds = {span.kind.value for bar in timeline.bars for span in bar.spans}
     kinds |= {EXPECTED for bar in timeline.bars if bar.expected_seconds is not None}
     kinds |= {CRITICAL for bar in timeline.bars if bar.critical}
@@ -98,7 +108,12 @@ def _colours(timeline: Timeline, palette: Palette, width: int) -> Spec:
         "type": "nominal",
         "sort": None,
         "scale": {"domain": list(shown), "range": list(shown.values())},
-        "legend": {"orient": "top", "title": None, "columns": 5 if width == WIDE else 2, "symbolType": "square"},
+        "legend": {
+            "orient": "top",
+            "title": None,
+            "columns": 5 if width == WIDE else 2,
+            "offset": 26 if scale.waits else 8,
+        },
     }
 
 
@@ -117,7 +132,8 @@ def _bars(timeline: Timeline, scale: TimeScale, encoding: Spec) -> list[Spec]:
         if bar.critical:
             critical.append(_stretch(row, scale, start, end, CRITICAL, f"{bar.title}: on the critical path"))
         if bar.expected_seconds is not None:
-            reached = min(start + bar.expected_seconds, scale.length)
+            next_try = next((scale.place(gap.start) for gap in timeline.gaps if gap.start >= bar.end), None)
+            reached = min(start + bar.expected_seconds, _shown(timeline, scale) if next_try is None else next_try)
             expected.append(_stretch(row, scale, start, reached, EXPECTED, f"{bar.title}: {bar.usual}"))
     return [
         _layer("step", spans, encoding, height=13, offset=5),
@@ -189,37 +205,36 @@ def _labels(timeline: Timeline, palette: Palette, width: int) -> list[Spec]:
 
 def _shortened_waits(scale: TimeScale, palette: Palette, rows: int) -> list[Spec]:
     """A band where the axis is shortened, with how long the wait was."""
-    values = [
-        {
-            "from": scale.place_of(wait.start),
-            "to": scale.place_of(wait.end),
-            "middle": scale.place_of((wait.start + wait.end) / 2),
-            "words": f"{for_seconds(wait.end - wait.start)} (shortened)",
-        }
-        for wait in scale.waits
-    ]
-    data = {"values": values}
-    x = {"type": "quantitative"}
-    return [
-        {
-            "name": "waits",
-            "data": data,
-            "mark": {"type": "rect", "color": palette.band, "stroke": palette.line, "strokeDash": [3, 3]},
-            "encoding": {
-                "x": {"field": "from", **x},
-                "x2": {"field": "to"},
-                "y": {"value": 0},
-                "y2": {"value": rows * ROW_HEIGHT},
-                "description": {"field": "words"},
+    layers: list[Spec] = []
+    for wait in scale.waits:
+        middle = scale.place_of((wait.start + wait.end) / 2)
+        share = middle / scale.length
+        words = f"{for_seconds(wait.end - wait.start)} {wait.what}{' (shortened)' if wait.is_shortened else ''}"
+        place = {"from": scale.place_of(wait.start), "to": scale.place_of(wait.end), "middle": middle, "words": words}
+        data = {"values": [place]}
+        align = "left" if share < 0.25 else "right" if share > 0.75 else "center"
+        edge = {"left": "from", "right": "to", "center": "middle"}[align]
+        layers += [
+            {
+                "name": "wait",
+                "data": data,
+                "mark": {"type": "rect", "color": palette.band, "stroke": palette.line, "strokeDash": [3, 3]},
+                "encoding": {
+                    "x": {"field": "from", "type": "quantitative"},
+                    "x2": {"field": "to"},
+                    "y": {"value": 0},
+                    "y2": {"value": rows * ROW_HEIGHT},
+                    "description": {"field": "words"},
+                },
             },
-        },
-        {
-            "data": data,
-            "mark": {"type": "text", "angle": 270, "color": palette.quiet, "limit": rows * ROW_HEIGHT, "aria": False},
-            "encoding": {
-                "x": {"field": "middle", **x},
-                "y": {"value": rows * ROW_HEIGHT / 2},
-                "text": {"field": "words"},
+            {
+                "data": data,
+                "mark": {"type": "text", "align": align, "dy": -8, "color": palette.quiet, "aria": False},
+                "encoding": {
+                    "x": {"field": edge, "type": "quantitative"},
+                    "y": {"value": 0},
+                    "text": {"field": "words"},
+                },
             },
-        },
-    ]
+        ]
+    return layers

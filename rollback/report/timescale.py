@@ -21,6 +21,7 @@ class Wait:
     end: float
     shown: float
     """How many of its seconds are shown."""
+    what: str
 
     @property
     def is_shortened(self) -> bool:
@@ -34,17 +35,17 @@ class TimeScale:
     def __init__(self, timeline: Timeline) -> None:
         self._start = timeline.start
         self._whole = max((timeline.end - timeline.start).total_seconds(), 0.1)
-        waits = [(self._since(gap.start), self._since(gap.end)) for gap in timeline.gaps]
+        waits = [(self._since(gap.start), self._since(gap.end), "nobody at work") for gap in timeline.gaps]
         waits += [
-            (self._since(span.start), self._since(span.end))
+            (self._since(span.start), self._since(span.end), "waiting")
             for bar in timeline.bars
             for span in bar.spans
             if span.kind is Kind.APPROVAL
         ]
-        work = max(self._whole - sum(end - start for start, end in waits), 5.0)
+        work = max(self._whole - sum(end - start for start, end, _ in waits), 5.0)
         self.waits = [
-            Wait(start, end, shown=min(end - start, LONGEST_SHARE * work))
-            for start, end in sorted(waits)
+            Wait(start, end, shown=min(end - start, LONGEST_SHARE * work), what=what)
+            for start, end, what in sorted(waits)
             if end > start
         ]
         self.length = self.place_of(self._whole)
