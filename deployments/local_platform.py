@@ -136,6 +136,10 @@ class LocalPlatform:
             if process.poll() is not None:
                 raise NotStarted(f"The {name} has ended.", remedy=f"See {self.log(name)}.")
 
+    def pid_of(self, name: str) -> int:
+        """The process id of a part."""
+        return self._parts[name].pid
+
     def start(self, name: str, *arguments: str, descriptors: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
         """Start a Python program in this platform's environment, ended with it; its output is in `logs`."""
         with self.log(name).open("ab") as output:
