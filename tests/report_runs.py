@@ -109,7 +109,7 @@ class Script:
 
 EVIDENCE = (
     f"production runs image {'4a' * 32}",
-    "https://fundrbolt-production-api.azurewebsites.net: 30 of 30 real requests good, all by v1.2.2, three rounds in a row",
+    "https://fundrbolt-production-api.azurewebsites.net: 30 of 30 real requests good, three rounds in a row",
     "https://api.fundrbolt.com: 30 of 30 real requests good, all by v1.2.2, none from a cache",
 )
 
@@ -232,7 +232,7 @@ def measurements(run_start: datetime, swapped: datetime) -> Measurements:
     )
 
 
-def outcome_of(end_state: EndState, headline: str, end: datetime, journal: Journal, **more: object) -> Outcome:
+def outcome_of(end_state: EndState, end: datetime, journal: Journal, **more: object) -> Outcome:
     steps = journal.steps()
     begun = {step.title for step in steps if step.state == "done"}
     return Outcome.model_validate(
@@ -241,7 +241,6 @@ def outcome_of(end_state: EndState, headline: str, end: datetime, journal: Journ
             "procedure": "roll-back-backend",
             "environment": "production",
             "end_state": end_state,
-            "headline": headline,
             "done": [entry.text for entry in journal.entries if entry.event is Event.CONFIRMED],
             "not_done": [step.title for step in PLAN.steps() if step.title not in begun and steps],
             "next_steps": PLAN.afterwards() if end_state.succeeded else ("Resume it with '--resume 1f6c20ab'.",),
@@ -269,8 +268,6 @@ def story(name: str, folder: Path, *, usual: dict[str, float] | None = None, **m
         started_by="oncall@fundrbolt.com",
     )
     planless = name in {"refused", "no-step"}
-    evidence = EVIDENCE if end_state.succeeded else ()
-    outcome = outcome_of(
-        end_state, headline, script.at + timedelta(seconds=0.2), journal, **{"evidence": evidence, **more}
-    )
+    told = {"headline": headline, "evidence": EVIDENCE if end_state.succeeded else (), **more}
+    outcome = outcome_of(end_state, script.at + timedelta(seconds=0.2), journal, **told)
     return tell(header, None if planless else PLAN, journal, outcome, usual)

@@ -103,7 +103,14 @@ def _spec(
         "scale": {"domain": [0, top], "nice": False},
         "axis": {"title": None, "tickCount": 4, "domain": False, "ticks": False, "minExtent": 34, "maxExtent": 34},
     }
-    line = [{"at": _stamp(at + MINUTE / 2), "value": value} for at, value in known]
+    line = [
+        {
+            "at": _stamp(at + MINUTE / 2),
+            "value": value,
+            "words": f"{at:%H:%M}: {value:.1f}" if value is not None else "",
+        }
+        for at, value in known
+    ]
     colour = palette.bad if quantity is ERRORS else palette.ours
     data = {"values": line}
     encoding: Spec = {"x": {"field": "at", **across}, "y": {"field": "value", **upward}}
@@ -116,13 +123,19 @@ def _spec(
             _run(palette, across, start, end),
             {
                 "data": data,
-                "mark": {"type": "line", "invalid": "break-paths-show-domains", "color": colour, "strokeWidth": 2},
+                "mark": {
+                    "type": "line",
+                    "aria": False,
+                    "invalid": "break-paths-show-domains",
+                    "color": colour,
+                    "strokeWidth": 2,
+                },
                 "encoding": encoding,
             },
             {
                 "data": points,
                 "mark": {"type": "point", "filled": True, "size": 28, "color": colour},
-                "encoding": encoding,
+                "encoding": {**encoding, "description": {"field": "words"}},
             },
             *_marks(measured, palette, across),
         ],
@@ -168,20 +181,20 @@ def _unknown(measured: Measurements, quantity: Quantity, palette: Palette, acros
 
 
 def _marks(measured: Measurements, palette: Palette, across: Spec) -> list[Spec]:
+    rule: Spec = {"type": "rule", "color": palette.ink, "strokeDash": [4, 3]}
+    text: Spec = {"type": "text", "align": "left", "baseline": "top", "dx": 4, "color": palette.ink, "aria": False}
     layers: list[Spec] = []
     for number, mark in enumerate(measured.marks):
-        data = {"values": [{"at": _stamp(mark.at), "text": mark.text}]}
+        values = [{"at": _stamp(mark.at), "text": mark.text, "words": f"{mark.at:%H:%M:%S}: {mark.text}"}]
         x = {"field": "at", **across}
-        text = {
-            "type": "text",
-            "align": "left",
-            "baseline": "top",
-            "dx": 4,
-            "dy": 2 + 14 * number,
-            "color": palette.ink,
-        }
+        # One under the other: instants of one run are close together.
+        below = {**text, "dy": 2 + 14 * number}
         layers += [
-            {"data": data, "mark": {"type": "rule", "color": palette.ink, "strokeDash": [4, 3]}, "encoding": {"x": x}},
-            {"data": data, "mark": text, "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "text"}}},
+            {"data": {"values": values}, "mark": rule, "encoding": {"x": x, "description": {"field": "words"}}},
+            {
+                "data": {"values": values},
+                "mark": below,
+                "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "text"}},
+            },
         ]
     return layers
