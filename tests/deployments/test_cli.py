@@ -106,6 +106,7 @@ def test_a_wrong_credential_is_refused_with_entra_ids_code(rollback: Callable[..
     assert ended.status == 4
     assert_refused_untouched(ended, world, since, "AADSTS7000215", "AZURE_CLIENT_SECRET")
     assert "not-the-secret" not in ended.out + ended.err
+    assert ended.err == "", "nothing is told twice"
 
 
 def test_an_unreachable_azure_ends_with_nothing_changed(
