@@ -30,6 +30,35 @@ same() { # WHAT EXPECTED ACTUAL
     printf 'ok  %s\n' "$1"
 }
 
+check_key_vault() {
+    local vault=(--vault-name fundrbolt-production-kv) secret=(--vault-name fundrbolt-production-kv --name cli)
+    same "keyvault list" "fundrbolt-production-kv fundrbolt-legacy-kv" \
+        "$("$az" keyvault list --query '[].name' --output tsv | xargs)"
+    same "keyvault show" "https://fundrbolt-production-kv.vault.azure.net/" \
+        "$("$az" keyvault show --name fundrbolt-production-kv --query properties.vaultUri --output tsv)"
+    "$az" keyvault secret set "${secret[@]}" --value one --output none
+    same "keyvault secret set" "two" "$("$az" keyvault secret set "${secret[@]}" --value two --query value --output tsv)"
+    same "keyvault secret show" "two" "$("$az" keyvault secret show "${secret[@]}" --query value --output tsv)"
+    same "keyvault secret list-versions" "2" \
+        "$("$az" keyvault secret list-versions "${secret[@]}" --query 'length(@)' --output tsv)"
+    "$az" keyvault secret delete "${secret[@]}" --output none 2>"$folder/soft-delete"
+    same "keyvault secret list-deleted" "cli" \
+        "$("$az" keyvault secret list-deleted "${vault[@]}" --query '[].name' --output tsv)"
+    if "$az" keyvault secret set "${secret[@]}" --value three --output none 2>"$folder/taken"; then
+        echo "the name of a soft-deleted secret was used again" >&2
+        exit 1
+    fi
+    same "a soft-deleted secret's name" "ObjectIsDeletedButRecoverable" \
+        "$(grep -o ObjectIsDeletedButRecoverable "$folder/taken" | head -n 1)"
+    same "keyvault secret recover" "cli" "$("$az" keyvault secret recover "${secret[@]}" --query name --output tsv)"
+    same "keyvault set-policy" "get list" "$("$az" keyvault set-policy --name fundrbolt-legacy-kv \
+        --object-id 66666666-6666-4666-8666-000000000004 --secret-permissions get list \
+        --query 'properties.accessPolicies[-1].permissions.secrets' --output tsv | xargs)"
+    same "references refreshed through az rest" "Resolved Resolved" "$("$az" rest --method post --url \
+        "/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/fundrbolt-production-rg/providers/Microsoft.Web/sites/fundrbolt-production-api/config/configreferences/appsettings/refresh?api-version=2022-03-01" \
+        --query 'value[].properties.status' --output tsv | xargs)"
+}
+
 "$python" -m sandbox up --detach
 exports="$("$python" -m sandbox env)"
 eval "$exports"
@@ -61,4 +90,5 @@ if "$az" webapp show --resource-group fundrbolt-production-rg --name nosuch --ou
     exit 1
 fi
 same "an app that is not there" "ResourceNotFound" "$(grep -o ResourceNotFound "$folder/nosuch" | head -n 1)"
+check_key_vault
 echo "the Azure CLI works on the sandbox as on Azure"

@@ -62,17 +62,13 @@ def furnish(state: State, seed: str) -> None:
 
 
 def assign_roles(state: State) -> None:
-    """Let production's slots read the vault's secrets, and the rollback principal do anything with them.
-
-    A role of its own brings the latter those data actions that it needs; Owner has none.
-    """
+    """Let production's slots read the secrets of the vault that has roles."""
     production = next(site for site in state.sites if site.environment == PRODUCTION)
     scope = next(vault_id(state, vault) for vault in state.vaults if vault.name == PRODUCTION_VAULT)
-    given = [(identity_of(production, slot).object_id, rbac.SECRETS_USER) for slot in production.slots.values()]
-    if state.rollback_role is None:
-        rollback = next(each.object_id for each in state.principals if each.name == ROLLBACK)
-        given.append((rollback, rbac.SECRETS_OFFICER))
-    state.role_assignments += [RoleAssignment(scope=scope, principal_id=who, role_id=role_id) for who, role_id in given]
+    state.role_assignments += [
+        RoleAssignment(scope=scope, principal_id=identity_of(production, slot).object_id, role_id=rbac.SECRETS_USER)
+        for slot in production.slots.values()
+    ]
 
 
 def _derived(seed: str, name: str) -> str:

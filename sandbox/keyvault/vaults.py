@@ -1,11 +1,15 @@
-"""Vaults as Azure Resource Manager shows them, and their access policies."""
+"""Vaults as Azure Resource Manager shows them, and who they let in: access policies, or roles.
 
+The Azure CLI finds a vault's group by the list of all resources; of that list the vaults are here.
+"""
+
+import re
 from typing import Any, Literal
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from sandbox.arm import ArmError, Call, Route, collection, resource_not_found
+from sandbox.arm import ArmError, Call, Route, collection, missing, resource_not_found
 from sandbox.keyvault.access import vault_id
 from sandbox.keyvault.model import AccessPolicy, Vault
 from sandbox.resources import GROUP, SUBSCRIPTION
@@ -15,6 +19,8 @@ TYPE = "Microsoft.KeyVault/vaults"
 VAULTS = f"/providers/{TYPE}"
 VAULT = GROUP + VAULTS + "/{vault}"
 READ = f"{TYPE}/read"
+PERMISSIONS = ("accessPolicies", "enableRbacAuthorization")
+FILTER = re.compile(rf"resourceType eq '{TYPE}'( and name eq '(?P<name>[^']+)')?", re.IGNORECASE)
 KINDS = ("keys", "secrets", "certificates", "storage")
 
 
@@ -40,6 +46,27 @@ class PolicyProperties(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     access_policies: list[PolicyEntry] = Field(alias="accessPolicies")
+
+
+class VaultBody(BaseModel):
+    """Azure's VaultCreateOrUpdateParameters, as far as it is not about permissions."""
+
+    properties: dict[str, JsonValue]
+
+
+class PermissionProperties(BaseModel):
+    """What of a vault can be changed here."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    access_policies: list[PolicyEntry] | None = Field(default=None, alias="accessPolicies")
+    rbac: bool | None = Field(default=None, alias="enableRbacAuthorization")
+
+
+class PermissionBody(BaseModel):
+    """The body that carries it."""
+
+    properties: PermissionProperties
 
 
 class PolicyBody(BaseModel):
@@ -106,6 +133,41 @@ async def _list_by_subscription(call: Call) -> web.Response:
     return collection([vault_json(call.world.state, each) for each in call.world.state.vaults])
 
 
+async def _list_resources(call: Call) -> web.Response:
+    """Vaults that the caller may see, as the list of all resources has them."""
+    state = call.world.state
+    match = FILTER.fullmatch(call.request.query.get("$filter", ""))
+    if match is None:
+        raise missing(call.request, "resources are listed by the type of vaults only")
+    vaults = [each for each in state.vaults if match["name"] in (None, each.name)]
+    seen = [each for each in vaults if call.may(READ, vault_id(state, each))]
+    shown = ("id", "name", "type", "location", "tags")
+    return collection([{key: vault_json(state, each)[key] for key in shown} for each in seen])
+
+
+async def _put(call: Call) -> web.Response:
+    """Change who a vault lets in; anything else that would change is answered 501."""
+    state = call.world.state
+    vault = state.find_vault(call.names["vault"])
+    if vault is None:
+        raise missing(call.request, "vaults are not made here")
+    vault, shown = _find(call), vault_json(state, vault)["properties"]
+    given = call.parse(VaultBody).properties
+    changed = [
+        name for name, value in given.items() if value not in (None, shown.get(name)) and name not in PERMISSIONS
+    ]
+    if changed:
+        raise missing(call.request, f"{', '.join(changed)} of a vault cannot be changed")
+    wanted = call.parse(PermissionBody).properties
+    for entry in wanted.access_policies or []:
+        _require_known(call, entry)
+    if wanted.access_policies is not None:
+        vault.policies = [entry.policy() for entry in wanted.access_policies]
+    vault.rbac = vault.rbac if wanted.rbac is None else wanted.rbac
+    call.world.save()
+    return web.json_response(vault_json(state, vault))
+
+
 async def _change_policies(call: Call) -> web.Response:
     """Add permissions to those that are there, replace a principal's, or remove them."""
     vault, kind = _find(call), call.names["kind"].lower()
@@ -146,6 +208,9 @@ def _change(vault: Vault, kind: str, given: AccessPolicy) -> None:
 ROUTES = [
     Route("GET", SUBSCRIPTION + VAULTS, READ, _list_by_subscription, frozenset({"$top"})),
     Route("GET", GROUP + VAULTS, READ, _list_by_group, frozenset({"$top"})),
+    # Listing needs no permission: it shows what the caller can see.
+    Route("GET", SUBSCRIPTION + "/resources", "", _list_resources, frozenset({"$filter", "$top"})),
     Route("GET", VAULT, READ, _get),
+    Route("PUT", VAULT, f"{TYPE}/write", _put),
     Route("PUT", VAULT + "/accessPolicies/{kind}", f"{TYPE}/accessPolicies/write", _change_policies),
 ]

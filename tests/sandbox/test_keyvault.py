@@ -273,6 +273,40 @@ async def test_vaults_are_shown_by_name_group_and_subscription(arm):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "ResourceNotFound")
 
 
+async def test_vaults_are_found_in_the_list_of_resources_as_the_azure_cli_asks_for_them(arm):
+    path, kind = f"/subscriptions/{SUBSCRIPTION}/resources", "resourceType eq 'Microsoft.KeyVault/vaults'"
+
+    async def listed(wanted: str) -> list[str]:
+        answer = await arm.ask("GET", path, query={"$filter": wanted, "api-version": "2015-11-01"})
+        return [each["name"] for each in answer.json()["value"]]
+
+    assert await listed(kind) == ["fundrbolt-production-kv", "fundrbolt-legacy-kv"]
+    assert await listed(f"{kind} and name eq 'fundrbolt-legacy-kv'") == ["fundrbolt-legacy-kv"]
+    assert await listed(f"{kind} and name eq 'nosuch'") == []
+    assert (await arm.ask("GET", path, query={"$filter": "name eq 'x'"})).status_code == 501
+
+
+async def test_a_vault_changes_from_access_policies_to_roles_and_nothing_else_of_it(arm, legacy):
+    path = f"{VAULTS}/fundrbolt-legacy-kv"
+    shown = (await arm.ask("GET", path)).json()
+    shown["properties"]["enableRbacAuthorization"] = True
+    answer = await arm.ask("PUT", path, json=shown)
+    assert (answer.status_code, answer.json()["properties"]["enableRbacAuthorization"]) == (200, True)
+    # Its role lets the rollback principal purge; the access policies do not.
+    await legacy.set_secret("purged", "x")
+    await legacy.delete_secret("purged")
+    await legacy.purge_deleted_secret("purged")
+    shown["properties"]["enableRbacAuthorization"] = False
+    shown["properties"]["accessPolicies"] = shown["properties"]["accessPolicies"][:1]
+    assert len((await arm.ask("PUT", path, json=shown)).json()["properties"]["accessPolicies"]) == 1
+    await legacy.delete_secret("smtp-password")
+    with pytest.raises(HttpResponseError, match="does not have secrets purge permission"):
+        await legacy.purge_deleted_secret("smtp-password")
+    shown["properties"]["softDeleteRetentionInDays"] = 7
+    assert (await arm.ask("PUT", path, json=shown)).status_code == 501
+    assert (await arm.ask("PUT", f"{VAULTS}/another-kv", json=shown)).status_code == 501
+
+
 async def test_throttling_tells_how_long_to_wait(plain, control):
     control.break_("kv-throttle", retry_after=7, times=2)
     for _ in range(2):

@@ -1,6 +1,7 @@
 """Key Vault references in app settings: what the slots' processes really get, and when it changes."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -11,9 +12,12 @@ from azure.keyvault.secrets.aio import SecretClient
 from azure.mgmt.web.models import SiteConfigResource, StringDictionary
 from azure_names import APP, GROUP, PRODUCTION_HOST, SITE, SLOT
 
+from sandbox.clock import now
 from sandbox.control import Control
-from sandbox.keyvault.references import parse
+from sandbox.keyvault.model import References
+from sandbox.keyvault.references import are_due, basis_of, parse
 from sandbox.start import pinned
+from sandbox.state import Content, Slot
 
 VAULT = "https://fundrbolt-production-kv.vault.azure.net"
 LEGACY = "https://fundrbolt-legacy-kv.vault.azure.net"
@@ -202,6 +206,15 @@ def test_every_form_of_a_reference_is_parsed(reference):
 def test_a_reference_that_makes_no_sense_is_not_parsed(reference):
     assert parse(f"@Microsoft.KeyVault({reference})") is None
     assert parse(f"@Microsoft.KeyVault({reference}") is None
+
+
+def test_references_are_fetched_again_after_a_day():
+    slot = Slot(name="production", host="a", content=Content(linux_fx_version="x"), last_modified=now())
+    basis = basis_of(slot, {}, {})
+    assert are_due(slot, basis)
+    for age, due in ((timedelta(hours=23), False), (timedelta(hours=24), True)):
+        slot.references = References(basis=basis, fetched=now() - age)
+        assert are_due(slot, basis) is due
 
 
 def reference_to(secret: str, vault: str = VAULT) -> str:
