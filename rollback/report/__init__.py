@@ -2,7 +2,17 @@
 
 from rollback.report.artifacts import outcome_markdown, plan_markdown, step_rows, timeline_image
 from rollback.report.page import html
-from rollback.report.story import tell
+from rollback.report.story import Story, tell
 from rollback.report.words import MARK, seconds
 
-__all__ = ["MARK", "html", "outcome_markdown", "plan_markdown", "seconds", "step_rows", "tell", "timeline_image"]
+__all__ = [
+    "MARK",
+    "Story",
+    "html",
+    "outcome_markdown",
+    "plan_markdown",
+    "seconds",
+    "step_rows",
+    "tell",
+    "timeline_image",
+]
