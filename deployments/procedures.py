@@ -45,10 +45,10 @@ class Request:
         """As the flow takes them."""
         parameters: dict[str, Any] = {
             "environment": self.environment,
-            "release": self.release,
+            "release": self.release or "",
             "reason": self.reason,
             "dry_run": self.dry_run,
-            "resume": self.resume,
+            "resume": self.resume or "",
         }
         if self.watch_minutes is not None:
             parameters["watch_minutes"] = self.watch_minutes

@@ -35,6 +35,7 @@ from prefect.client.schemas.objects import State
 from rollback.backend_plans import DeployPlan
 from rollback.errors import FoundBad, TakenBack
 from rollback.runs import Outcome
+from rollback.settings import EnvironmentName
 from tasks import app_service, approvals, metrics, probes, records, runs
 
 RTO_TARGET_SECONDS = 300
@@ -48,22 +49,22 @@ RTO_TARGET_SECONDS = 300
     timeout_seconds=18_000,
 )
 async def deploy_backend(
-    environment: str,
+    environment: EnvironmentName,
     release: str,
     reason: str,
     watch_minutes: float | None = None,
     dry_run: bool = False,
-    resume: str | None = None,
+    resume: str = "",
 ) -> Outcome | State[Outcome]:
     """Bring a new release into production, guarded.
 
     Args:
-        environment: An environment of fundrbolt.toml, for instance production.
+        environment: Where to act; fundrbolt.toml says what belongs to it.
         release: The release to deploy, for instance v1.2.3.
         reason: Why, in a sentence: it goes into the record and the report.
         watch_minutes: How long production is watched after the swap. Empty: as the platform file says.
         dry_run: Only plan: show what would be done, touch nothing.
-        resume: The name of an unfinished run to go on with, as 'rollback status' tells it.
+        resume: An unfinished run to go on with, by its name in 'rollback status'. Empty: a new run.
     """
     async with runs.conduct(
         "deploy-backend", environment=environment, release=release, reason=reason, dry_run=dry_run, resume=resume

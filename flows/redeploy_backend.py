@@ -35,6 +35,7 @@ from prefect.client.schemas.objects import State
 from rollback.backend_plans import RedeployPlan
 from rollback.errors import FoundBad, TakenBack
 from rollback.runs import Outcome
+from rollback.settings import EnvironmentName
 from tasks import app_service, approvals, probes, records, runs
 
 RTO_TARGET_SECONDS = 300
@@ -48,20 +49,20 @@ RTO_TARGET_SECONDS = 300
     timeout_seconds=9000,
 )
 async def redeploy_backend(
-    environment: str,
+    environment: EnvironmentName,
     release: str,
     reason: str,
     dry_run: bool = False,
-    resume: str | None = None,
+    resume: str = "",
 ) -> Outcome | State[Outcome]:
     """Bring a named release back.
 
     Args:
-        environment: An environment of fundrbolt.toml, for instance production.
+        environment: Where to act; fundrbolt.toml says what belongs to it.
         release: The release that must serve, for instance v1.2.1, as 'rollback versions' lists it.
         reason: Why, in a sentence: it goes into the record and the report.
         dry_run: Only plan: show what would be done, touch nothing.
-        resume: The name of an unfinished run to go on with, as 'rollback status' tells it.
+        resume: An unfinished run to go on with, by its name in 'rollback status'. Empty: a new run.
     """
     async with runs.conduct(
         "redeploy-backend", environment=environment, release=release, reason=reason, dry_run=dry_run, resume=resume

@@ -35,6 +35,7 @@ from prefect.client.schemas.objects import State
 
 from rollback.backend_plans import SwapPlan
 from rollback.runs import Outcome
+from rollback.settings import EnvironmentName
 from tasks import app_service, approvals, probes, records, runs
 
 RTO_TARGET_SECONDS = 30
@@ -48,26 +49,28 @@ RTO_TARGET_SECONDS = 30
     timeout_seconds=5400,
 )
 async def roll_back_backend(
-    environment: str,
+    environment: EnvironmentName,
     reason: str,
-    release: str | None = None,
+    release: str = "",
     dry_run: bool = False,
-    resume: str | None = None,
+    resume: str = "",
 ) -> Outcome | State[Outcome]:
     """Bring the previous build back into production.
 
     Args:
-        environment: An environment of fundrbolt.toml, for instance production.
+        environment: Where to act; fundrbolt.toml says what belongs to it.
         reason: Why, in a sentence: it goes into the record and the report.
         release: The release that must come back, for instance v1.2.2. Empty: the one known to have served before.
         dry_run: Only plan: show what would be done, touch nothing.
-        resume: The name of an unfinished run to go on with, as 'rollback status' tells it.
+        resume: An unfinished run to go on with, by its name in 'rollback status'. Empty: a new run.
     """
     async with runs.conduct(
         "roll-back-backend", environment=environment, release=release, reason=reason, dry_run=dry_run, resume=resume
     ) as run:
         await run.claim()  # one rollback per environment
-        plan = await app_service.plan_swap_back(release, reason)  # 1. absolute: image digests, Azure's time stamps
+        plan = await app_service.plan_swap_back(
+            release or None, reason
+        )  # 1. absolute: image digests, Azure's time stamps
         plan = await probes.probe_slot(plan)  # 2. warm and good before it gets users
         await run.show(plan, SwapPlan)
         if not dry_run and not plan.already_there:

@@ -5,11 +5,14 @@ Nobody else reads the environment. Every error names the field and the remedy.
 
 import os
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from rollback.approvals.policy import Policy
 from rollback.errors import SettingsInvalid, UnknownEnvironment
@@ -170,6 +173,20 @@ class Settings(Model):
         return self.environments[environment].backend
 
 
+class OfferEnvironments:
+    """Annotates a form's field: the environments of the platform file, where there is one, become its choices."""
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The field's JSON schema, with the choices."""
+        schema = handler(core_schema)
+        with suppress(SettingsInvalid):
+            schema["enum"] = list(_read(find_platform_file()).environments)
+        return schema
+
+
+EnvironmentName = Annotated[str, OfferEnvironments()]
+
+
 def find_platform_file(named: Path | None = None) -> Path:
     """The platform file: named, or `ROLLBACK_CONFIG`, or in this folder or one above, also under its `deployments/`."""
     chosen = named or (Path(os.environ["ROLLBACK_CONFIG"]) if os.environ.get("ROLLBACK_CONFIG") else None)
@@ -191,16 +208,18 @@ def load_settings(named: Path | None = None) -> Settings:
 
     `AZURE_SUBSCRIPTION_ID` and `ROLLBACK_STATE` win over the file. Raises `SettingsInvalid` naming file and field.
     """
-    file = find_platform_file(named)
+    return _with_environment(_read(find_platform_file(named)))
+
+
+def _read(file: Path) -> Settings:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsInvalid(f"{file} cannot be read: {error}.", remedy="Mend the file.") from error
     try:
-        settings = Settings.model_validate({"file": file, **content})
+        return Settings.model_validate({"file": file, **content})
     except ValidationError as error:
         raise SettingsInvalid(f"{file}: {_describe(error)}", remedy="Mend the field.") from error
-    return _with_environment(settings)
 
 
 def _with_environment(settings: Settings) -> Settings:

@@ -127,10 +127,10 @@ async def conduct(
     procedure: str,
     *,
     environment: str,
-    release: str | None = None,
+    release: str = "",
     reason: str = "",
     dry_run: bool = False,
-    resume: str | None = None,
+    resume: str = "",
 ) -> AsyncGenerator[Conducted]:
     """Hold everything that a procedure needs, and give it its named end, whatever happens inside.
 
@@ -159,11 +159,9 @@ async def conduct(
         await run.close()
 
 
-def _open_folder(
-    store: Store, resume: str | None, procedure: str, environment: str, release: str | None, reason: str
-) -> RunFolder:
+def _open_folder(store: Store, resume: str, procedure: str, environment: str, release: str, reason: str) -> RunFolder:
     """The run that is named, the one of this Prefect run if it is tried again, or a new one."""
-    if resume is not None:
+    if resume:
         return _check_same(store.get(resume), procedure, environment)
     context = FlowRunContext.get()
     name = context.flow_run.id.hex[:8] if context and context.flow_run else new_run_id()
@@ -178,7 +176,7 @@ def _open_folder(
             environment=environment,
             started_at=now(),
             reason=reason,
-            release=release,
+            release=release or None,
             started_by=started_by,
         )
     )
@@ -235,7 +233,7 @@ async def _report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcom
 
 
 def _write_report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcome, Pages]:
-    usual = usual_seconds(run.store, outcome.procedure, outcome.environment)
+    usual = usual_seconds(run.store, outcome.procedure, outcome.environment, other_than=outcome.run)
     told = report.tell(run.header, plan, run.journal, outcome, usual)
     run.folder.keep_report(report.html(told))
     outcome = outcome.model_copy(update={"report": run.folder.report_file})

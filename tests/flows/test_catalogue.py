@@ -8,6 +8,7 @@ import pytest
 import yaml
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
+from prefect.utilities.callables import parameter_schema
 from support import ROOT
 
 import flows
@@ -75,3 +76,9 @@ def test_a_step_persists_nothing_and_caches_nothing(task: Task) -> None:
 def test_every_file_of_flows_is_a_procedure() -> None:
     files = {each.stem for each in Path(flows.__path__[0]).glob("*.py")} - {"__init__"}
     assert files == {module.values[0].__name__.split(".")[1] for module in PROCEDURES}
+
+
+@pytest.mark.parametrize(("module", "flow"), PROCEDURES)
+def test_a_form_offers_the_environments_of_the_platform_file(module: object, flow: Flow) -> None:
+    form = parameter_schema(flow.fn)
+    assert form.properties["environment"]["enum"] == ["production", "staging", "dev"]
