@@ -11,6 +11,8 @@ from rollback.outcomes import EndState
 from rollback.plans import PlannedStep
 from rollback.runs import RunFolder, Store
 
+WAITING_FOR_PEOPLE = "Approval"
+"""The title of the step that takes as long as people do: nothing is expected of it."""
 log = logging.getLogger(__name__)
 
 EARLIER_RUNS = 50
@@ -19,17 +21,18 @@ ENOUGH_RUNS = 10
 """As many good runs of the same procedure and environment tell enough."""
 
 
-def usual_seconds(store: Store, procedure: str, environment: str) -> dict[str, float]:
+def usual_seconds(store: Store, procedure: str, environment: str, *, other_than: str = "") -> dict[str, float]:
     """The median seconds of each step, by its title, over the latest good runs; empty where there is none.
 
-    Never raises: a run whose files cannot be read is left out.
+    `other_than`: the run that is told, which is no measure of itself. Never raises: a run whose files cannot be read
+    is left out.
     """
     seen: dict[str, list[float]] = defaultdict(list)
     runs = 0
     for folder in _latest(store):
         if runs == ENOUGH_RUNS:
             break
-        taken = _good_run(folder, procedure, environment)
+        taken = {} if folder.folder.name == other_than else _good_run(folder, procedure, environment)
         runs += bool(taken)
         for title, count in taken.items():
             seen[title].append(count)
@@ -63,6 +66,6 @@ def _good_run(folder: RunFolder, procedure: str, environment: str) -> dict[str, 
         return {}
     taken: dict[str, float] = defaultdict(float)
     for step in steps:
-        if step.duration is not None:
+        if step.duration is not None and step.title != WAITING_FOR_PEOPLE:
             taken[step.title] = step.duration.total_seconds()
     return taken

@@ -6,12 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 
+from rollback.expectations import WAITING_FOR_PEOPLE
 from rollback.journal import Entry, Event, Journal, StepRecord
 from rollback.plans import PlannedStep
 from rollback.report.words import for_seconds, seconds
 
-APPROVAL = "Approval"
-"""The title of the step in which a run waits for people."""
 SHORTEST_WAIT_SECONDS = 1.0
 """An approval that nobody had to wait for is no wait."""
 
@@ -149,7 +148,7 @@ def _bar(step: StepRecord, entries: Sequence[Entry], expected_seconds: float | N
 
 def _approval(step: StepRecord, end: datetime) -> Span | None:
     waited = Span(Kind.APPROVAL, step.started_at, end)
-    return waited if step.title == APPROVAL and waited.seconds >= SHORTEST_WAIT_SECONDS else None
+    return waited if step.title == WAITING_FOR_PEOPLE and waited.seconds >= SHORTEST_WAIT_SECONDS else None
 
 
 def _azure(step: StepRecord, end: datetime, entries: Sequence[Entry]) -> Span | None:

@@ -64,6 +64,18 @@ def test_other_environments_and_procedures_tell_nothing(store: Store) -> None:
     assert usual_seconds(store, PROCEDURE, ENVIRONMENT) == {}
 
 
+def test_a_run_is_no_measure_of_itself(store: Store) -> None:
+    itself = run(store, 5)
+    run(store, 30)
+    assert usual_seconds(store, PROCEDURE, ENVIRONMENT, other_than=itself.name)["Swap slots"] == pytest.approx(31)
+
+
+def test_nothing_is_expected_of_people(store: Store) -> None:
+    script = Script(run(store, 30) / "journal.jsonl")
+    script.approval(600)
+    assert "Approval" not in usual_seconds(store, PROCEDURE, ENVIRONMENT)
+
+
 def test_only_the_latest_runs_count(store: Store) -> None:
     for seconds in (900, *[30] * 10):
         run(store, seconds)
