@@ -1,4 +1,14 @@
-"""What runs in the slots: one real web process for each, started again when it dies, ended with the sandbox."""
+"""What runs in the slots: one real web process for each, started again when it dies, ended with the sandbox.
+
+As on App Service a new container starts beside the old one, which goes on answering until the new one does. Then:
+
+- The new one never answers within the start limit, or ends before that: the old one stays.
+- Its image cannot be pulled and there is no local copy: the site is stopped, and answers 503 until a try succeeds.
+
+Source: github.com/Azure/app-service-linux-docs, "Things you should know: Web Apps on Linux", for the overlap. What
+becomes of the old container when the new one fails is nowhere promised; logs of failed pulls end with "Stopping site
+… because it failed during startup".
+"""
 
 import asyncio
 import ctypes
@@ -11,17 +21,18 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from sandbox.container_logs import ContainerLogs, Place
 from sandbox.pace import Pace
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, str]
-"""Site and slot."""
-
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 230
-"""Azure gives a container so long to answer its first request (WEBSITES_CONTAINER_START_TIME_LIMIT)."""
+"""Azure gives a container so long to answer its first request, if the app setting `START_LIMIT` does not say more."""
+START_LIMIT = "WEBSITES_CONTAINER_START_TIME_LIMIT"
+MOST_START_SECONDS = 1800
 STOP_SECONDS = 5
 MOST_RECYCLE_DOUBLINGS = 6
 
@@ -33,6 +44,22 @@ class Launch:
     release: str | None
     """None: the image is not there, so nothing starts."""
     environment: tuple[tuple[str, str], ...]
+    image: str = ""
+    """`linuxFxVersion`."""
+
+    @property
+    def start_seconds(self) -> float:
+        """How long the first answer may take."""
+        asked = dict(self.environment).get(START_LIMIT, "")
+        return min(int(asked), MOST_START_SECONDS) if asked.isdecimal() else START_SECONDS
+
+
+class Puller(Protocol):
+    """Gets images from the registry."""
+
+    def __call__(self, place: Place, launch: Launch) -> bool:
+        """Whether the image is here now; says in the slot's log what was done for it."""
+        ...
 
 
 def _end_with_parent() -> None:
@@ -43,7 +70,7 @@ def _end_with_parent() -> None:
 class Worker:
     """One process of the app."""
 
-    def __init__(self, launch: Launch, output: Path) -> None:
+    def __init__(self, launch: Launch, tell: Callable[[str], None]) -> None:
         self.launch = launch
         self.port: int | None = None
         self.settled = asyncio.Event()
@@ -51,7 +78,8 @@ class Worker:
         self.wrote = False
         """Whether it got a request that may have changed its data."""
         self.told_to_end = False
-        self._output = output
+        self._tell = tell
+        self._pump: asyncio.Task[None] | None = None
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -78,26 +106,29 @@ class Worker:
         """Start the process and wait until it listens; `port` stays None if it does not."""
         try:
             if self.launch.release is None:
-                log.warning("image pull failed: there is no such image")
                 return
-            with self._output.open("ab") as output:
-                self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "sandbox.fundrbolt", "--release", self.launch.release, "--port", "0"),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=output,
-                    env=dict(self.launch.environment),
-                    cwd=Path(__file__).parents[1],
-                    preexec_fn=_end_with_parent,
-                )
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "sandbox.fundrbolt", "--release", self.launch.release, "--port", "0"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=dict(self.launch.environment),
+                cwd=Path(__file__).parents[1],
+                preexec_fn=_end_with_parent,
+            )
+            self._pump = asyncio.create_task(self._tell_lines(self._process))
             self.port = await self._announced_port(self._process)
         finally:
             self.settled.set()
 
+    async def _tell_lines(self, process: asyncio.subprocess.Process) -> None:
+        while process.stderr is not None and (line := await process.stderr.readline()):
+            self._tell(line.decode("utf-8", "replace").rstrip())
+
     async def _announced_port(self, process: asyncio.subprocess.Process) -> int | None:
         line = b""
         with suppress(TimeoutError):
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(self.launch.start_seconds):
                 line = await process.stdout.readline() if process.stdout is not None else b""
         words, _, number = line.decode("ascii", "replace").strip().rpartition(" ")
         return int(number) if words == "listening on" and number.isdecimal() else None
@@ -106,6 +137,8 @@ class Worker:
         """Wait until the process is gone."""
         if self._process is not None:
             await self._process.wait()
+        if self._pump is not None:
+            await self._pump
 
     def kill(self) -> None:
         """What an out-of-memory killer does."""
@@ -118,15 +151,14 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 await self._idle.wait()
-        if self.pid is None or self._process is None:
-            return
-        self._process.terminate()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+        if self.pid is not None and self._process is not None:
+            self._process.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                self.kill()
+        await self.ended()
 
 
 class Workers:
@@ -136,13 +168,15 @@ class Workers:
         self,
         launch_of: Callable[[Place], Launch | None],
         start_delay_seconds: Callable[[], float],
+        pull: Puller,
         pace: Pace,
-        output: Path,
+        logs: ContainerLogs,
     ) -> None:
         self._launch_of = launch_of
         self._start_delay_seconds = start_delay_seconds
         self._pace = pace
-        self._output = output
+        self._pull = pull
+        self._logs = logs
         self._at: dict[Place, Worker] = {}
         self._locks: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._deaths: defaultdict[Place, int] = defaultdict(int)
@@ -162,19 +196,49 @@ class Workers:
                 return
             if old is not None and old.pid is not None and old.launch == launch and not restart:
                 return
-            new = Worker(launch, self._output)
+            new = self._new_worker(launch, place)
             if old is None or old.pid is None:
                 self._at[place] = new
-            try:
-                await asyncio.sleep(self._start_delay_seconds())
-                await new.start()
-            except asyncio.CancelledError:
-                new.kill()
-                raise
+            pulled = await self._start(place, new)
+            if pulled and new.port is None and old is not None and old.pid is not None:
+                self._logs.platform(
+                    place, "ERROR", f"The new container of {place[0]} did not start; the old one stays."
+                )
+                self._spawn(new.stop(0))
+                return
             self._at[place] = new
             self._spawn(self._watch(new))
             if old is not None:
                 self._spawn(old.stop(self._pace.drain))
+
+    def _new_worker(self, launch: Launch, place: Place) -> Worker:
+        def tell(line: str) -> None:
+            # A swap may have moved the process since it was started.
+            now_at = next((each for each, worker in self._at.items() if worker is made), place)
+            self._logs.app(now_at, line)
+
+        made = Worker(launch, tell)
+        return made
+
+    async def _start(self, place: Place, new: Worker) -> bool:
+        """Pull and start; whether the image was there. `port` stays None if nothing listens."""
+        try:
+            await asyncio.sleep(self._start_delay_seconds())
+            if not self._pull(place, new.launch):
+                new.settled.set()
+                return False
+            self._logs.platform(place, "INFO", f"Starting container for site {place[0]}")
+            await new.start()
+        except asyncio.CancelledError:
+            new.kill()
+            raise
+        if new.port is not None:
+            told = f"Container for site {place[0]} initialized successfully and is ready to serve requests."
+            self._logs.platform(place, "INFO", told)
+        else:
+            told = f"Container for site {place[0]} did not start within the expected time limit, or ended before."
+            self._logs.platform(place, "ERROR", told)
+        return True
 
     async def switch(self, one: Place, other: Place, change: Callable[[], None]) -> None:
         """Exchange the processes of two places, together with what `change` changes, in one step for requests."""

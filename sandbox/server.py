@@ -26,6 +26,7 @@ from sandbox.keyvault.data_plane import DOMAIN as VAULT_DOMAIN
 from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
 from sandbox.proxy import ConnectProxy
+from sandbox.registry import service as registry
 from sandbox.start import PUBLIC_HOST
 from sandbox.state import RoleDefinition, new_id
 from sandbox.tokens import new_signing_key
@@ -36,7 +37,7 @@ from sandbox.world import World
 log = logging.getLogger(__name__)
 
 WEB_DOMAIN = ".azurewebsites.net"
-NAMED = (arm.HOST, entra.HOST, graph.HOST, PUBLIC_HOST)
+NAMED = (arm.HOST, entra.HOST, graph.HOST, registry.HOST, PUBLIC_HOST)
 HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}"]
 ROUTES = [
     *resources.ROUTES,
@@ -49,6 +50,7 @@ FAULTS: list[Kind] = [
     *microsoft_web.FAULTS,
     *microsoft_keyvault.FAULTS,
     *microsoft_insights.FAULTS,
+    *registry.FAULTS,
     *request_faults.KINDS,
     *public_host.KINDS,
 ]
@@ -86,7 +88,11 @@ class Server:
             vaults.assign_roles(self._world.state)
         self._faults = Faults(self._world, FAULTS)
         self._entra = entra.Entra(self._world)
-        self._graph = graph.Graph(self._world, self._entra)
+        self._by_host = {
+            entra.HOST: self._entra.handle,
+            graph.HOST: graph.Graph(self._world, self._entra).handle,
+            registry.HOST: registry.Registry(self._world).handle,
+        }
         self._arm = arm.Arm(self._world, self._entra, ROUTES)
         self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
@@ -191,10 +197,8 @@ class Server:
     async def _answer(self, request: web.Request, host: str, request_id: str) -> web.StreamResponse:
         if host == arm.HOST:
             return await self._arm.handle(request, request_id)
-        if host == entra.HOST:
-            return await self._entra.handle(request)
-        if host == graph.HOST:
-            return await self._graph.handle(request)
+        if host in self._by_host:
+            return await self._by_host[host](request)
         if host == PUBLIC_HOST:
             return await self._public.handle(request, host)
         if host.endswith(VAULT_DOMAIN):

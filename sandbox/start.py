@@ -7,6 +7,7 @@ from sandbox.clock import now
 from sandbox.directory import ROLLBACK_CLIENT, principals
 from sandbox.fundrbolt.releases import IMAGE, RELEASES
 from sandbox.rbac import assign_starting_roles
+from sandbox.registry.images import digest_of
 from sandbox.state import PRODUCTION, Content, Deployment, RoleDefinition, Site, Slot, State, SwapStatus
 
 TENANT = "22222222-2222-4222-8222-222222222222"
@@ -23,11 +24,9 @@ def pinned(release: str) -> str:
 
 
 def release_of(linux_fx_version: str) -> str | None:
-    """The release that an image reference names, by digest or by tag; None for an image that is not there."""
-    known = {pinned(release): release for release in RELEASES} | {
-        f"DOCKER|{IMAGE}:{release}": release for release in RELEASES
-    }
-    return known.get(linux_fx_version)
+    """The release that an image reference names, by digest or by tag; None for an image that was never built."""
+    digest = digest_of(linux_fx_version)
+    return next((release for release, known in RELEASES.items() if known == digest), None)
 
 
 def deployment(release: str, ended: datetime) -> Deployment:

@@ -5,12 +5,14 @@ import logging
 from collections.abc import Coroutine
 from typing import TypeVar
 
+from sandbox.container_logs import ContainerLogs
 from sandbox.folder import Folder, Secrets
 from sandbox.insights.book import Book
 from sandbox.keyvault import references
 from sandbox.keyvault.start import furnish
 from sandbox.pace import Pace
 from sandbox.processes import Launch, Place, Workers
+from sandbox.registry import images
 from sandbox.start import release_of, starting_state
 from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
 
@@ -32,7 +34,10 @@ class World:
         self.secrets = secrets
         self.pace = pace
         self.state = self._load()
-        self.workers = Workers(self._launch_of, self._start_delay_seconds, pace, folder.root / "apps.log")
+        self.logs = ContainerLogs(folder.root / "containers")
+        self._local_images = self._images_in_use()
+        """Images that are on a site's machine already, whatever the registry says."""
+        self.workers = Workers(self._launch_of, self._start_delay_seconds, self._pull, pace, self.logs)
         self.book = Book(folder)
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
@@ -99,8 +104,10 @@ class World:
         await self.cancel_background()
         self.resets += 1
         self.book.clear()
+        self.logs.clear()
         old = self.state
         self.state = self._begin(old.rollback_role)
+        self._local_images = self._images_in_use()
         # Tokens stay valid: a client that keeps one must not notice a reset between two tests.
         self.state.tokens_issued = old.tokens_issued
         self.state.tokens_refused = old.tokens_refused
@@ -130,7 +137,29 @@ class World:
             | settings
             | {f"{string.type.upper()}CONNSTR_{name}": string.value for name, string in strings.items()}
         )
-        return Launch(release_of(slot.content.linux_fx_version), tuple(sorted(environment.items())))
+        image = slot.content.linux_fx_version
+        return Launch(release_of(image), tuple(sorted(environment.items())), image)
+
+    def _images_in_use(self) -> set[tuple[str, str]]:
+        return {(site.name, slot.content.linux_fx_version) for site in self.state.sites for slot in site.slots.values()}
+
+    def _pull(self, place: Place, launch: Launch) -> bool:
+        image, error = images.shown(launch.image), images.pull_error(self.state, launch.image)
+        self.logs.platform(place, "INFO", f"Pulling image: {image}")
+        here = (place[0], launch.image)
+        if error is None:
+            self.logs.platform(place, "INFO", f"Digest: {images.digest_of(launch.image)}")
+            self.logs.platform(place, "INFO", f"Pull Image successful: {image}")
+            self._local_images.add(here)
+            return True
+        self.logs.platform(place, "ERROR", f"DockerApiException: Docker API responded with {error}")
+        self.logs.platform(place, "WARN", "Image pull failed. Defaulting to local copy if present.")
+        if here in self._local_images and launch.release is not None:
+            return True
+        told = "Image pull failed: Verify docker image configuration and credentials (if using private repository)"
+        self.logs.platform(place, "ERROR", told)
+        self.logs.platform(place, "INFO", f"Stopping site {place[0]} because it failed during startup.")
+        return False
 
 
 def effective_settings(site: Site, slot: Slot) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ ENVIRONMENT = (("PATH", "/usr/bin:/bin"),)
 
 
 @pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
-    made = Worker(Launch("v1.2.2", ENVIRONMENT), tmp_path / "apps.log")
+async def worker() -> AsyncIterator[Worker]:
+    made = Worker(Launch("v1.2.2", ENVIRONMENT), [].append)
     await made.start()
     yield made
     await made.stop(0)
@@ -35,8 +34,8 @@ async def test_a_request_that_hangs_does_not_keep_a_process(worker):
 
 
 @pytest.mark.parametrize("launch", [Launch(None, ENVIRONMENT), Launch("v1.2.2", (("FAILURE_SHARE", "much"),))])
-async def test_a_process_that_cannot_start_is_settled_without_a_port(tmp_path, launch):
-    made = Worker(launch, tmp_path / "apps.log")
+async def test_a_process_that_cannot_start_is_settled_without_a_port(launch):
+    made = Worker(launch, [].append)
     await made.start()
     await made.ended()
     assert (made.settled.is_set(), made.port, made.pid) == (True, None, None)

@@ -19,11 +19,11 @@ from sandbox.start import starting_state
 from sandbox.state import RoleAssignment
 
 SWAP = "Microsoft.Web/sites/slots/slotsswap/action"
-READ_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+GET_DATA = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
 ROOT = "/subscriptions/11111111-1111-4111-8111-111111111111"
 PRODUCTION = f"{ROOT}/resourceGroups/fundrbolt-production-rg"
 SITE = f"{PRODUCTION}/providers/Microsoft.Web/sites/fundrbolt-production-api"
-ROLE = {"Name": "Swapper", "Actions": [SWAP], "DataActions": [READ_SECRET], "AssignableScopes": [ROOT]}
+ROLE = {"Name": "Swapper", "Actions": [SWAP], "DataActions": [GET_DATA], "AssignableScopes": [ROOT]}
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_data_actions_are_apart_from_actions(state):
     intern, lead = find_principal(state, "intern"), find_principal(state, "lead")
     state.role_assignments.append(RoleAssignment(scope=PRODUCTION, principal_id=intern.object_id, role_id=SECRETS_USER))
     vault = f"{PRODUCTION}/providers/Microsoft.KeyVault/vaults/fundrbolt-production-kv"
-    assert allows_data(state, intern, READ_SECRET, vault)
-    assert not allows_data(state, lead, READ_SECRET, vault)
+    assert allows_data(state, intern, GET_DATA, vault)
+    assert not allows_data(state, lead, GET_DATA, vault)
     assert not allows(state, intern, "Microsoft.KeyVault/vaults/read", vault)
-    intern.denied.append(READ_SECRET)
-    assert not allows_data(state, intern, READ_SECRET, vault)
+    intern.denied.append(GET_DATA)
+    assert not allows_data(state, intern, GET_DATA, vault)
 
 
 def test_a_role_file_is_all_that_the_rollback_principal_has(tmp_path):
@@ -100,7 +100,7 @@ def test_a_role_file_is_all_that_the_rollback_principal_has(tmp_path):
     state = starting_state(tmp_path, read_role(file))
     rollback = find_principal(state, "rollback")
     assert allows(state, rollback, SWAP, SITE)
-    assert allows_data(state, rollback, READ_SECRET, SITE)
+    assert allows_data(state, rollback, GET_DATA, SITE)
     assert not allows(state, rollback, "Microsoft.Web/sites/read", SITE)
     assert permissions_of(state, rollback, ROOT) == []
 

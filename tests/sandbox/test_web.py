@@ -102,6 +102,7 @@ def test_a_process_gets_its_app_settings_and_nothing_of_the_sandbox(control, env
         "WEBSITE_SITE_NAME",
         "DATABASE_URL",
         "FUNDRBOLT_ENVIRONMENT",
+        "SESSION_SECRET",
         "WEBSITES_PORT",
     }
     assert environment["AZURE_CLIENT_SECRET"] not in got.values()
