@@ -77,10 +77,12 @@ async def _begin(run: Run, plan: Plan, requirement: Requirement) -> "Waiting":
     from rollback.approvals import tokens
     from rollback.approvals.waiting import Waiting
 
-    signed = requirement.rule.needs is Need.SIGNED
-    verifier = tokens.TokenVerifier(run.settings.approval.signers()) if signed else None
+    rule = requirement.rule
+    verifier = None
+    if rule.needs is Need.SIGNED:
+        verifier = tokens.TokenVerifier(run.settings.approval.signers(), apps=rule.apps)
     starter = None
-    if requirement.rule.people == 2 and FlowRunContext.get() is None:
+    if rule.people == 2 and FlowRunContext.get() is None:
         # Prefect knows no users: who started a run there is not known, whatever credential its worker has.
         starter = await tokens.own_identity(run.settings.azure)
         run.note(

@@ -87,6 +87,8 @@ async def listening(
             pass  # not an approver's command, or one that went away: it hears nothing, and the run goes on waiting
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     file = folder / SOCKET
     file.unlink(missing_ok=True)

@@ -85,12 +85,12 @@ class Requirement:
         """What is needed, for people."""
         match self.rule.needs:
             case Need.NONE:
-                return f"not needed ({self.name})"
+                return f"not needed, by {self.name}"
             case Need.CLICK:
-                return f"somebody types the plan's hash ({self.name})"
+                return f"somebody types the plan's hash, by {self.name}"
             case Need.SIGNED:
                 who = "two people" if self.rule.people == 2 else "one person"
-                return f"signed by {who} of the approvers' group ({self.name})"
+                return f"signed by {who} of the approvers' group, by {self.name}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Policy(Model):
         for number, rule in enumerate(self.rules, start=1):
             if rule.covers(plan):
                 return Requirement(rule, f"rule {number}")
-        return Requirement(UNMATCHED[plan.risk], f"no rule matches: the default for risk {plan.risk}")
+        return Requirement(UNMATCHED[plan.risk], f"the default for risk {plan.risk}: no rule covers it")
 
     def signers(self) -> Signers:
         """Whose signatures count; raises `SettingsInvalid` naming the field that is not set."""

@@ -9,6 +9,7 @@ with which the run changes Azure.
 import fcntl
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -149,10 +150,10 @@ class ApprovalBooks:
         with self._locked():
             if not file.exists():
                 _write_private(file, secrets.token_hex(KEY_BYTES))
-            key = bytes.fromhex(file.read_text(encoding="ascii"))
-        if len(key) != KEY_BYTES:
+            content = file.read_bytes().decode("ascii", errors="replace")
+        if not re.fullmatch(rf"[0-9a-f]{{{2 * KEY_BYTES}}}", content):
             raise SettingsInvalid(f"{file} is damaged.", remedy="Remove it: approvals that were kept are asked again.")
-        return key
+        return bytes.fromhex(content)
 
     def _write(self, file: Path, used: list[_UsedToken]) -> None:
         _write_private(file, "".join(each.model_dump_json() + "\n" for each in used))

