@@ -8,10 +8,8 @@ from typing import Any
 
 import httpx
 from prefect.artifacts import (
-    acreate_image_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
-    acreate_table_artifact,
     aupdate_progress_artifact,
 )
 from prefect.client.orchestration import get_client
@@ -39,12 +37,10 @@ AWAY = (httpx.HTTPError, PrefectException, TimeoutError)
 
 @dataclass(frozen=True)
 class Pages:
-    """What is shown of a run that ended."""
+    """What is shown of a run that ended, in markdown."""
 
     outcome: str
-    rows: list[dict[str, str]]
-    timeline: str = ""
-    """The picture's address; empty where it could not be drawn."""
+    steps: str = ""
 
 
 class Artifacts:
@@ -61,7 +57,7 @@ class Artifacts:
         self._tell(lambda: self._publish_plan(plan))
 
     def show_end(self, pages: Pages) -> None:
-        """Show the steps, the timeline and how the run ended."""
+        """Show the steps and how the run ended."""
         self._tell(lambda: _publish_end(pages))
 
     def follow(self, entry: Entry) -> None:
@@ -136,8 +132,8 @@ def _percent(taken: float, usual: float | None) -> float:
 
 
 def _so_far(step: str, taken: float, usual: float | None) -> str:
-    expectation = f"of {for_seconds(usual)} expected" if usual else "so far; how long it should take is not known"
-    return f"{step}: {for_seconds(taken)} {expectation}"
+    expectation = f"expected {for_seconds(usual)}" if usual else "how long it should take is not known"
+    return f"{step}: {for_seconds(taken)} so far, {expectation}"
 
 
 async def _deliver(message: Coroutine[Any, Any, None], limit: float | None) -> None:
@@ -149,7 +145,6 @@ async def _deliver(message: Coroutine[Any, Any, None], limit: float | None) -> N
 
 
 async def _publish_end(pages: Pages) -> None:
-    await acreate_table_artifact(key="steps", table=pages.rows, description="What was done, and when")
-    if pages.timeline:
-        await acreate_image_artifact(key="timeline", image_url=pages.timeline, description="What took how long")
+    if pages.steps:
+        await acreate_markdown_artifact(key="steps", markdown=pages.steps, description="What was done, and when")
     await acreate_markdown_artifact(key="outcome", markdown=pages.outcome, description="How it ended")

@@ -229,7 +229,7 @@ async def _report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcom
     with suppress(OSError):
         run.folder.keep_outcome(without)
     words = f"# {outcome.end_state.value.capitalize()}\n\n**{outcome.headline}**\n\nThere is no report: {why}."
-    return without, Pages(words, [])
+    return without, Pages(words)
 
 
 def _write_report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcome, Pages]:
@@ -239,4 +239,4 @@ def _write_report(run: Run, plan: Plan | None, outcome: Outcome) -> tuple[Outcom
     outcome = outcome.model_copy(update={"report": run.folder.report_file})
     run.folder.keep_outcome(outcome)
     told = replace(told, outcome=outcome)
-    return outcome, Pages(report.outcome_markdown(told), report.step_rows(told), report.timeline_image(told))
+    return outcome, Pages(report.outcome_markdown(told), report.steps_markdown(told))

@@ -1,11 +1,11 @@
-"""A run in Prefect's pages: markdown, a table and a picture."""
+"""A run in Prefect's pages, as markdown: there tables are not wrapped and an image artifact shows its whole address."""
 
 from collections.abc import Sequence
 
 from rollback.plans import Plan, PlannedStep
 from rollback.report import charts, templates, timeline_chart
 from rollback.report.story import Story
-from rollback.report.words import MARK, for_seconds, seconds
+from rollback.report.words import MARK
 
 
 def plan_markdown(plan: Plan, steps: Sequence[PlannedStep] | None = None) -> str:
@@ -18,35 +18,15 @@ def outcome_markdown(story: Story) -> str:
     return templates.get("outcome.md.j2").render(story=story, outcome=story.outcome, mark=MARK[story.outcome.end_state])
 
 
-def step_rows(story: Story) -> list[dict[str, str]]:
-    """The steps as rows of a table."""
-    return [
-        {
-            "Step": bar.title,
-            "State": bar.state,
-            "Started (UTC)": f"{bar.start:%H:%M:%S}",
-            "Took": seconds(bar.end - bar.start),
-            "Expected": for_seconds(bar.expected_seconds),
-            "Waiting for Azure": for_seconds(bar.azure_seconds or None),
-            "What was seen": " · ".join(entry.text for entry in story.lines_of(bar)),
-        }
-        for bar in story.timeline.bars
-    ] + [
-        {
-            "Step": step.title,
-            "State": "not done",
-            "Started (UTC)": "–",
-            "Took": "–",
-            "Expected": for_seconds(step.expected_seconds),
-            "Waiting for Azure": "–",
-            "What was seen": step.detail,
-        }
-        for step in story.timeline.not_done
-    ]
+def steps_markdown(story: Story) -> str:
+    """The steps as a picture, a table, and with what was seen in each."""
+    return templates.get("steps.md.j2").render(
+        story=story, timeline=_timeline(story), critical_path=timeline_chart.critical_path(story.timeline)
+    )
 
 
-def timeline_image(story: Story) -> str:
-    """The timeline as a `data:` address of an SVG; empty where there is none or it cannot be drawn."""
+def _timeline(story: Story) -> str:
+    """The picture as a `data:` address; empty where there is none or it cannot be drawn."""
     if not story.timeline.bars:
         return ""
     try:

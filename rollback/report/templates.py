@@ -30,5 +30,6 @@ def _environment() -> "Environment":
         "for_seconds": words.for_seconds,
         "instant": words.instant,
         "cell": words.cell,
+        "sentence": words.sentence,
     }
     return environment

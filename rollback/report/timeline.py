@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
@@ -53,11 +53,16 @@ class Bar:
     """Whether the run would have ended earlier had this step been quicker."""
 
     @property
+    def duration(self) -> timedelta:
+        """Time from start to end."""
+        return self.end - self.start
+
+    @property
     def figures(self) -> str:
         """Its state and times, in short."""
         told = {"done": "", "cut off": "cut off, last sign after "}.get(self.state, f"{self.state} after ")
         azure = f", Azure {for_seconds(self.azure_seconds)}" if self.azure_seconds else ""
-        return f"{told}{seconds(self.end - self.start)}{azure}"
+        return f"{told}{seconds(self.duration)}{azure}"
 
     @property
     def usual(self) -> str:

@@ -47,6 +47,11 @@ def elapsed(count: float, longest: float, step: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
+def sentence(text: str) -> str:
+    """Text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def cell(text: str) -> str:
     """Text for a cell of a markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
