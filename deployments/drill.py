@@ -29,7 +29,7 @@ ENOUGH_ERRORS = 5
 """Seen by users, before anybody would call for a rollback."""
 GOOD_INTERVALS = 4
 """In a row with answers from the good release only, and none of them an error: users are served by it."""
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 
 
