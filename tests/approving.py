@@ -50,15 +50,15 @@ class Tenant:
         ]
         return httpx.Response(200, json={"keys": published})
 
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        """What a good token says, with changes; None leaves a claim out."""
+    def claims(self, exp_in: int = 3600, nbf_in: int = 0, **changes: Any) -> dict[str, Any]:
+        """What a good token says, with changes, times in seconds from now; None leaves a claim out."""
         now = int(time.time())
         claims: dict[str, Any] = {
             "aud": AUDIENCE,
             "iss": SIGNERS.issuer,
             "iat": now,
-            "nbf": now,
-            "exp": now + 3600,
+            "nbf": now + nbf_in,
+            "exp": now + exp_in,
             "groups": [GROUP],
             "name": "Lead",
             "oid": LEAD,

@@ -149,27 +149,24 @@ def _refused(error: jwt.InvalidTokenError, signers: Signers) -> ApprovalRefused:
     """Why, in our own words: the library's may quote the token."""
     match error:
         case jwt.ExpiredSignatureError() | jwt.ImmatureSignatureError():
-            return ApprovalRefused(
-                "The token has expired, or is not valid yet.", remedy="Approve again; check this machine's clock."
-            )
+            why, remedy = "has expired, or is not valid yet", "Approve again; check this machine's clock."
         case jwt.InvalidAudienceError():
-            return ApprovalRefused(
-                f"The token is not for {signers.audience}.", remedy="Check approval.audience: it is 'aud', exactly."
-            )
+            why, remedy = f"is not for {signers.audience}", "Check approval.audience: it is 'aud', exactly."
         case jwt.InvalidIssuerError():
-            return ApprovalRefused(
-                f"The token is not issued by {signers.issuer}.",
-                remedy="Sign in to that tenant, and let the app registration issue version 2 tokens "
-                "(api.requestedAccessTokenVersion = 2).",
+            why = f"is not issued by {signers.issuer}"
+            remedy = (
+                "Sign in to that tenant, and let the app registration issue version 2 tokens "
+                "(api.requestedAccessTokenVersion = 2)."
             )
         case jwt.MissingRequiredClaimError():
-            return ApprovalRefused(f"The token lacks one of {', '.join(NEEDED_CLAIMS)}.")
+            why, remedy = f"lacks one of {', '.join(NEEDED_CLAIMS)}", ""
         case jwt.InvalidAlgorithmError():
-            return ApprovalRefused(f"The token is not signed with {ALGORITHM}.")
+            why, remedy = f"is not signed with {ALGORITHM}", ""
         case jwt.InvalidSignatureError():
-            return ApprovalRefused("The token's signature does not hold.")
+            why, remedy = "has a signature that does not hold", ""
         case _:
-            return ApprovalRefused("The token is not well formed.")
+            why, remedy = "is not well formed", ""
+    return ApprovalRefused(f"The token {why}.", remedy=remedy)
 
 
 def _identity(claims: dict[str, Any]) -> Identity:

@@ -203,7 +203,7 @@ def test_the_key_of_the_seal_is_private_and_stays(books: ApprovalBooks, folder: 
 def test_a_damaged_key_is_said_and_not_replaced(books: ApprovalBooks, folder: Path, tmp_path: Path) -> None:
     for content in ("", "00ff", "not hex"):
         (tmp_path / "approvals" / "seal.key").write_text(content, encoding="utf-8")
-        with pytest.raises(SettingsInvalid, match="seal.key"):
+        with pytest.raises(SettingsInvalid, match=r"seal\.key"):
             books.record(folder, "1f6c20ab")
 
 

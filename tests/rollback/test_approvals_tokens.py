@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from typing import Any
 
 import httpx
@@ -78,8 +77,8 @@ async def test_a_key_that_the_tenant_published_meanwhile_is_fetched(tenant: Tena
         ({"iss": f"https://login.microsoftonline.com/{OTHER}/v2.0"}, "not issued by"),
         ({"iss": f"{SIGNERS.issuer}/"}, "not issued by"),
         ({"tid": OTHER}, "another tenant"),
-        ({"exp": int(time.time()) - 61}, "has expired"),
-        ({"nbf": int(time.time()) + 120}, "not valid yet"),
+        ({"exp_in": -61}, "has expired"),
+        ({"nbf_in": 120}, "not valid yet"),
         ({"exp": "soon"}, "not well formed"),
         ({"groups": []}, "not in the approvers' group"),
         ({"groups": [OTHER]}, "not in the approvers' group"),
@@ -99,10 +98,9 @@ async def test_a_token_that_does_not_say_the_right_thing_is_refused(
     assert why in await refusal(verifier, tenant.token(**changes))
 
 
-@pytest.mark.parametrize("changes", [{"exp": -30}, {"nbf": 30}])
+@pytest.mark.parametrize("changes", [{"exp_in": -30}, {"nbf_in": 30}])
 async def test_clocks_may_differ_a_little(tenant: Tenant, verifier: TokenVerifier, changes: dict[str, int]) -> None:
-    late = {name: int(time.time()) + seconds for name, seconds in changes.items()}
-    assert (await verifier.verify(tenant.token(**late))).by.oid == LEAD
+    assert (await verifier.verify(tenant.token(**changes))).by.oid == LEAD
 
 
 async def test_an_application_counts_where_the_rule_says_so(tenant: Tenant) -> None:
@@ -115,7 +113,7 @@ async def test_a_key_of_ones_own_under_the_published_keys_name_is_refused(
 ) -> None:
     own = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     forged = jwt.encode(tenant.claims(), own, algorithm="RS256", headers={"kid": "first"})
-    assert "signature does not hold" in await refusal(verifier, forged)
+    assert "signature that does not hold" in await refusal(verifier, forged)
 
 
 async def test_a_key_that_the_tenant_does_not_publish_is_refused(tenant: Tenant, verifier: TokenVerifier) -> None:
@@ -130,7 +128,7 @@ async def test_a_key_that_the_token_brings_along_is_not_used(tenant: Tenant, ver
     brought = jwt.algorithms.RSAAlgorithm.to_jwk(own.public_key(), as_dict=True)
     headers = {"kid": "first", "jwk": brought, "jku": "https://example.com/keys"}
     forged = jwt.encode(tenant.claims(), own, algorithm="RS256", headers=headers)
-    assert "signature does not hold" in await refusal(verifier, forged)
+    assert "signature that does not hold" in await refusal(verifier, forged)
 
 
 async def test_a_token_without_a_signature_is_refused(tenant: Tenant, verifier: TokenVerifier) -> None:
