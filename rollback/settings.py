@@ -4,7 +4,6 @@ Nobody else reads the environment. Every error names the field and the remedy.
 """
 
 import os
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Self
@@ -17,8 +16,7 @@ from pydantic_core import CoreSchema
 from rollback.approvals.policy import Policy
 from rollback.errors import SettingsInvalid, UnknownEnvironment
 from rollback.models import Model
-
-PLATFORM_FILE = "fundrbolt.toml"
+from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
 
 
 def _https(url: str) -> str:
@@ -129,7 +127,7 @@ class Registry(Model):
 class State(Model):
     """Where runs, leases and records are kept."""
 
-    directory: Path = Path("~/.local/state/rollback")
+    directory: Path = Path(DEFAULT_STATE)
 
 
 class Azure(Model):
@@ -187,22 +185,6 @@ class OfferEnvironments:
 EnvironmentName = Annotated[str, OfferEnvironments()]
 
 
-def find_platform_file(named: Path | None = None) -> Path:
-    """The platform file: named, or `ROLLBACK_CONFIG`, or in this folder or one above, also under its `deployments/`."""
-    chosen = named or (Path(os.environ["ROLLBACK_CONFIG"]) if os.environ.get("ROLLBACK_CONFIG") else None)
-    if chosen is not None:
-        if not chosen.is_file():
-            raise SettingsInvalid(f"There is no platform file {chosen}.", remedy="Check --config or ROLLBACK_CONFIG.")
-        return chosen.resolve()
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        for candidate in (folder / PLATFORM_FILE, folder / "deployments" / PLATFORM_FILE):
-            if candidate.is_file():
-                return candidate
-    raise SettingsInvalid(
-        f"There is no {PLATFORM_FILE} here or in a folder above.", remedy="Name one with --config or ROLLBACK_CONFIG."
-    )
-
-
 def load_settings(named: Path | None = None) -> Settings:
     """The settings of this process.
 
@@ -212,10 +194,7 @@ def load_settings(named: Path | None = None) -> Settings:
 
 
 def _read(file: Path) -> Settings:
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsInvalid(f"{file} cannot be read: {error}.", remedy="Mend the file.") from error
+    content = read_toml(file)
     try:
         return Settings.model_validate({"file": file, **content})
     except ValidationError as error:
@@ -229,7 +208,7 @@ def _with_environment(settings: Settings) -> Settings:
             "No subscription is set.",
             remedy=f"Set AZURE_SUBSCRIPTION_ID, or azure.subscription_id in {settings.file}.",
         )
-    state = Path(os.environ.get("ROLLBACK_STATE") or settings.state.directory).expanduser()
+    state = state_directory(settings.state.directory)
     manifest = settings.releases.manifest
     tenant = settings.approval.tenant_id or os.environ.get("AZURE_TENANT_ID", "")
     return settings.model_copy(
