@@ -1,9 +1,11 @@
 """What runs in the slots: one real web process for each, started again when it dies, ended with the sandbox.
 
-As on App Service a new container starts beside the old one, which goes on answering until the new one does. Then:
+As on App Service a new container starts beside the old one, which goes on answering until the new one does. Where the
+new one fails:
 
-- The new one never answers within the start limit, or ends before that: the old one stays.
-- Its image cannot be pulled and there is no local copy: the site is stopped, and answers 503 until a try succeeds.
+- Another image whose container ends, or never answers within the start limit: the old container stays.
+- The same image with other settings, or a restart: the new one takes over all the same, and the site answers 503.
+- An image that cannot be pulled, and no local copy: the site is stopped, and answers 503 until a try succeeds.
 
 Source: github.com/Azure/app-service-linux-docs, "Things you should know: Web Apps on Linux", for the overlap. What
 becomes of the old container when the new one fails is nowhere promised; logs of failed pulls end with "Stopping site
@@ -21,7 +23,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sandbox.container_logs import ContainerLogs, Place
 from sandbox.pace import Pace
@@ -54,11 +56,15 @@ class Launch:
         return min(int(asked), MOST_START_SECONDS) if asked.isdecimal() else START_SECONDS
 
 
+Pulled = Literal["here", "broken", "missing"]
+"""What came of a pull: `broken` is an image whose container ends at once."""
+
+
 class Puller(Protocol):
     """Gets images from the registry."""
 
-    def __call__(self, place: Place, launch: Launch) -> bool:
-        """Whether the image is here now; says in the slot's log what was done for it."""
+    def __call__(self, place: Place, launch: Launch) -> Pulled:
+        """Get it; says in the slot's log what was done."""
         ...
 
 
@@ -102,13 +108,14 @@ class Worker:
             if not self._under_way:
                 self._idle.set()
 
-    async def start(self) -> None:
-        """Start the process and wait until it listens; `port` stays None if it does not."""
+    async def start(self, *, broken: bool = False) -> None:
+        """Start the process and wait until it listens; `port` stays None if it does not, as a `broken` one."""
         try:
             if self.launch.release is None:
                 return
+            port = "-1" if broken else "0"
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sandbox.fundrbolt", "--release", self.launch.release, "--port", "0"),
+                *(sys.executable, "-m", "sandbox.fundrbolt", "--release", self.launch.release, "--port", port),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -200,7 +207,8 @@ class Workers:
             if old is None or old.pid is None:
                 self._at[place] = new
             pulled = await self._start(place, new)
-            if pulled and new.port is None and old is not None and old.pid is not None:
+            failed = pulled != "missing" and new.port is None
+            if failed and old is not None and old.pid is not None and old.launch.image != launch.image:
                 self._logs.platform(
                     place, "ERROR", f"The new container of {place[0]} did not start; the old one stays."
                 )
@@ -220,15 +228,16 @@ class Workers:
         made = Worker(launch, tell)
         return made
 
-    async def _start(self, place: Place, new: Worker) -> bool:
-        """Pull and start; whether the image was there. `port` stays None if nothing listens."""
+    async def _start(self, place: Place, new: Worker) -> Pulled:
+        """Pull and start. `port` stays None if nothing listens."""
         try:
             await asyncio.sleep(self._start_delay_seconds())
-            if not self._pull(place, new.launch):
+            pulled = self._pull(place, new.launch)
+            if pulled == "missing":
                 new.settled.set()
-                return False
+                return pulled
             self._logs.platform(place, "INFO", f"Starting container for site {place[0]}")
-            await new.start()
+            await new.start(broken=pulled == "broken")
         except asyncio.CancelledError:
             new.kill()
             raise
@@ -238,7 +247,7 @@ class Workers:
         else:
             told = f"Container for site {place[0]} did not start within the expected time limit, or ended before."
             self._logs.platform(place, "ERROR", told)
-        return True
+        return pulled
 
     async def switch(self, one: Place, other: Place, change: Callable[[], None]) -> None:
         """Exchange the processes of two places, together with what `change` changes, in one step for requests."""

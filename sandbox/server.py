@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from aiohttp import web
 
-from sandbox import arm, directory, entra, public_host, rbac, request_faults, resources
+from sandbox import arm, directory, entra, inventory, public_host, rbac, request_faults, resources
 from sandbox.authorization import graph
 from sandbox.authorization import service as microsoft_authorization
 from sandbox.certificates import tls_context
@@ -32,6 +32,7 @@ from sandbox.state import RoleDefinition, new_id
 from sandbox.tokens import new_signing_key
 from sandbox.web import service as microsoft_web
 from sandbox.web.front_end import FrontEnd
+from sandbox.web.logs import Kudu
 from sandbox.world import World
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ NAMED = (arm.HOST, entra.HOST, graph.HOST, registry.HOST, PUBLIC_HOST)
 HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}"]
 ROUTES = [
     *resources.ROUTES,
+    *inventory.ROUTES,
     *microsoft_authorization.ROUTES,
     *microsoft_web.ROUTES,
     *microsoft_keyvault.ROUTES,
@@ -97,6 +99,7 @@ class Server:
         self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
         self._public = public_host.PublicHost(self._world, self._front_end)
+        self._kudu = Kudu(self._world, self._entra)
         self._runners: list[web.AppRunner] = []
 
     async def run(self) -> None:
@@ -204,7 +207,7 @@ class Server:
         if host.endswith(VAULT_DOMAIN):
             return await self._key_vault.handle(request, host, request_id)
         if host.endswith(f".scm{WEB_DOMAIN}"):
-            raise arm.missing(request, "Kudu is not there")
+            return await self._kudu.handle(request, host)
         if host.endswith(WEB_DOMAIN):
             return await self._front_end.handle(request, host)
         raise arm.ArmError(421, "MisdirectedRequest", f"Nothing is served under the name {host}.")

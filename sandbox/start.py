@@ -56,6 +56,8 @@ def site(environment: str, databases: Path, slots: dict[str, tuple[str, datetime
         each: slot(each, f"{name}{'' if each == PRODUCTION else f'-{each}'}.azurewebsites.net", *content, settings)
         for each, content in slots.items()
     }
+    for each in made.values():
+        each.tags = {"environment": environment}
     group = f"fundrbolt-{environment}-rg"
     return Site(environment=environment, group=group, name=name, plan=f"fundrbolt-{environment}-plan", slots=made)
 

@@ -74,6 +74,7 @@ class Slot(BaseModel):
     auto_swap_slot: str | None = None
     references: References = References()
     """Of its app settings to Key Vault. Moves in a swap, though it is kept beside the content."""
+    tags: dict[str, str] = {}
     prepared_for: str | None = None
     """The slot whose sticky settings are applied here: a swap with preview waits to be completed."""
     config: dict[str, JsonValue] = {}

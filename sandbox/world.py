@@ -11,7 +11,7 @@ from sandbox.insights.book import Book
 from sandbox.keyvault import references
 from sandbox.keyvault.start import furnish
 from sandbox.pace import Pace
-from sandbox.processes import Launch, Place, Workers
+from sandbox.processes import Launch, Place, Pulled, Workers
 from sandbox.registry import images
 from sandbox.start import release_of, starting_state
 from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
@@ -143,7 +143,7 @@ class World:
     def _images_in_use(self) -> set[tuple[str, str]]:
         return {(site.name, slot.content.linux_fx_version) for site in self.state.sites for slot in site.slots.values()}
 
-    def _pull(self, place: Place, launch: Launch) -> bool:
+    def _pull(self, place: Place, launch: Launch) -> Pulled:
         image, error = images.shown(launch.image), images.pull_error(self.state, launch.image)
         self.logs.platform(place, "INFO", f"Pulling image: {image}")
         here = (place[0], launch.image)
@@ -151,15 +151,15 @@ class World:
             self.logs.platform(place, "INFO", f"Digest: {images.digest_of(launch.image)}")
             self.logs.platform(place, "INFO", f"Pull Image successful: {image}")
             self._local_images.add(here)
-            return True
+            return "broken" if images.is_broken(self.state, launch.image) else "here"
         self.logs.platform(place, "ERROR", f"DockerApiException: Docker API responded with {error}")
         self.logs.platform(place, "WARN", "Image pull failed. Defaulting to local copy if present.")
         if here in self._local_images and launch.release is not None:
-            return True
+            return "here"
         told = "Image pull failed: Verify docker image configuration and credentials (if using private repository)"
         self.logs.platform(place, "ERROR", told)
         self.logs.platform(place, "INFO", f"Stopping site {place[0]} because it failed during startup.")
-        return False
+        return "missing"
 
 
 def effective_settings(site: Site, slot: Slot) -> dict[str, str]:

@@ -228,7 +228,8 @@ def _list_definitions(measured_by: Callable[[Call], Measured]) -> Any:
 
 
 MEASURED = ((SITE, _site), (SLOT, _site), (components.COMPONENT, _component))
-QUERY = frozenset({"metricnames", "metricnamespace", "timespan", "interval", "aggregation"})
+# `top` is about time series by a filter; without one it changes nothing, and some clients always send it.
+QUERY = frozenset({"metricnames", "metricnamespace", "timespan", "interval", "aggregation", "top"})
 INSIGHTS = "/providers/microsoft.insights"
 
 ROUTES = [

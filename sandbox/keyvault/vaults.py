@@ -133,18 +133,6 @@ async def _list_by_subscription(call: Call) -> web.Response:
     return collection([vault_json(call.world.state, each) for each in call.world.state.vaults])
 
 
-async def _list_resources(call: Call) -> web.Response:
-    """Vaults that the caller may see, as the list of all resources has them."""
-    state = call.world.state
-    match = FILTER.fullmatch(call.request.query.get("$filter", ""))
-    if match is None:
-        raise missing(call.request, "resources are listed by the type of vaults only")
-    vaults = [each for each in state.vaults if match["name"] in (None, each.name)]
-    seen = [each for each in vaults if call.may(READ, vault_id(state, each))]
-    shown = ("id", "name", "type", "location", "tags")
-    return collection([{key: vault_json(state, each)[key] for key in shown} for each in seen])
-
-
 async def _put(call: Call) -> web.Response:
     """Change who a vault lets in; anything else that would change is answered 501."""
     state = call.world.state
@@ -208,8 +196,6 @@ def _change(vault: Vault, kind: str, given: AccessPolicy) -> None:
 ROUTES = [
     Route("GET", SUBSCRIPTION + VAULTS, READ, _list_by_subscription, frozenset({"$top"})),
     Route("GET", GROUP + VAULTS, READ, _list_by_group, frozenset({"$top"})),
-    # Listing needs no permission: it shows what the caller can see.
-    Route("GET", SUBSCRIPTION + "/resources", "", _list_resources, frozenset({"$filter", "$top"})),
     Route("GET", VAULT, READ, _get),
     Route("PUT", VAULT, f"{TYPE}/write", _put),
     Route("PUT", VAULT + "/accessPolicies/{kind}", f"{TYPE}/accessPolicies/write", _change_policies),

@@ -5,7 +5,7 @@ import re
 from sandbox.fundrbolt.releases import IMAGE, RELEASES
 from sandbox.state import State
 
-DOWN, MISSING = "registry-down", "image-missing"
+DOWN, MISSING, BROKEN = "registry-down", "image-missing", "image-broken"
 REFERENCE = re.compile(
     r"(?:DOCKER\|)?(?P<name>[^@|]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
@@ -14,6 +14,12 @@ REFERENCE = re.compile(
 def is_down(state: State) -> bool:
     """Whether the registry answers nobody."""
     return any(fault.name == DOWN for fault in state.faults)
+
+
+def is_broken(state: State, linux_fx_version: str) -> bool:
+    """Whether a container of this image ends at once."""
+    broken = {RELEASES[str(fault.options["tag"])] for fault in state.faults if fault.name == BROKEN}
+    return digest_of(linux_fx_version) in broken
 
 
 def available(state: State) -> dict[str, str]:

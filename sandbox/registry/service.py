@@ -153,6 +153,14 @@ FAULTS = [
         check=_check_tag,
     ),
     Kind(
+        images.BROKEN,
+        "Containers of an image that are started from now on end at once.",
+        {"tag": Option("which", "v1.2.1")},
+        _nothing,
+        _nothing,
+        check=_check_tag,
+    ),
+    Kind(
         images.DOWN,
         "The registry answers 503, and nothing can be pulled from it.",
         {},

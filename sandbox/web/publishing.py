@@ -5,9 +5,15 @@ from xml.sax.saxutils import quoteattr
 from aiohttp import web
 
 from sandbox.arm import ArmError, Call
+from sandbox.state import PRODUCTION, Site, Slot
 from sandbox.web.resources import child_json, find, for_site_and_slot
 
 POLICIES = ("ftp", "scm")
+
+
+def publishing_user(site: Site, slot: Slot) -> str:
+    """Who publishes to a slot: the dollar is part of the name."""
+    return f"${site.name}" if slot.name == PRODUCTION else f"${site.name}__{slot.name}"
 
 
 async def _publish_xml(call: Call) -> web.Response:
@@ -21,7 +27,7 @@ async def _publish_xml(call: Call) -> web.Response:
     ]
     profiles = "".join(
         f"<publishProfile profileName={quoteattr(f'{site.name} - {name}')} publishMethod={quoteattr(method)} "
-        f"publishUrl={quoteattr(url)} userName={quoteattr('$' + site.name)} userPWD={quoteattr(password)} "
+        f"publishUrl={quoteattr(url)} userName={quoteattr(publishing_user(site, slot))} userPWD={quoteattr(password)} "
         f"destinationAppUrl={quoteattr('https://' + slot.host)}><databases /></publishProfile>"
         for name, method, url in ways
     )
@@ -30,7 +36,7 @@ async def _publish_xml(call: Call) -> web.Response:
 
 async def _credentials(call: Call) -> web.Response:
     site, slot = find(call)
-    user, password = f"${site.name}", call.world.secrets.publishing_password
+    user, password = publishing_user(site, slot), call.world.secrets.publishing_password
     scm = slot.host.replace(".azurewebsites", ".scm.azurewebsites")
     properties = {
         "name": None,

@@ -147,7 +147,7 @@ def site_json(world: World, site: Site, slot: Slot) -> dict[str, Any]:
         "type": "Microsoft.Web/sites/slots" if on_slot else "Microsoft.Web/sites",
         "kind": "app,linux,container",
         "location": "East US",
-        "tags": {"environment": site.environment},
+        "tags": slot.tags,
         "identity": {
             "type": "SystemAssigned",
             "tenantId": world.state.tenant_id,

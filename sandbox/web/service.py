@@ -2,7 +2,19 @@
 
 from sandbox.arm import Route
 from sandbox.faults import Kind
-from sandbox.web import config, deployments, faults, lifecycle, operations, publishing, resources, swap, swap_faults
+from sandbox.web import (
+    config,
+    deployments,
+    faults,
+    lifecycle,
+    logs,
+    operations,
+    publishing,
+    resources,
+    swap,
+    swap_faults,
+    tags,
+)
 from sandbox.world import World
 
 ROUTES: list[Route] = [
@@ -12,6 +24,8 @@ ROUTES: list[Route] = [
     *lifecycle.ROUTES,
     *operations.ROUTES,
     *publishing.ROUTES,
+    *logs.ROUTES,
+    *tags.ROUTES,
 ]
 FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS]
 

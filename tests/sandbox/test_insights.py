@@ -83,16 +83,19 @@ async def test_a_past_can_be_written_and_later_minutes_over_it(metrics, control)
     control.break_("metrics-history", errors=0, requests=50, minutes=2)
     asked = {"timespan": span(12 * MINUTE)}
     failures = await values(metrics, SITE, "Http5xx", "Total", **asked)
-    assert told(failures)[-3:] == [30, 0, 0]
+    # A minute may begin between the two histories: then one minute more of the first is left.
+    kept = len([each for each in failures if each])
+    assert kept in (8, 9)
+    assert [each for each in failures if each] == [30] * kept
     # Nobody counted before the history: no measurement is not a zero.
     assert failures[0] is None
     assert told(await values(metrics, INSIGHTS, "requests/count", "Count", **asked))[:3] == [100, 100, 100]
     milliseconds = told(await values(metrics, INSIGHTS, "requests/duration", "Average", **asked))
     assert 150 <= milliseconds[0] <= 250
     five = {"timespan": span(15 * MINUTE), "interval": "PT5M"}
-    assert sum(told(await values(metrics, SITE, "Requests", "Total", **five))) == 8 * 100 + 2 * 50
+    assert sum(told(await values(metrics, SITE, "Requests", "Total", **five))) == kept * 100 + 2 * 50
     whole = await values(metrics, SITE, "Requests", "Total", timespan=span(15 * MINUTE), interval="FULL")
-    assert whole == [900]
+    assert whole == [kept * 100 + 2 * 50]
 
 
 async def test_minutes_begin_where_clocks_say_and_the_grain_is_told(arm):

@@ -67,6 +67,9 @@ def test_the_ca_may_sign_for_azures_names_only(environment):
     assert names == {
         "management.azure.com",
         "login.microsoftonline.com",
+        "graph.microsoft.com",
+        "ghcr.io",
+        "vault.azure.net",
         "azurewebsites.net",
         "scm.azurewebsites.net",
         "api.fundrbolt.com",

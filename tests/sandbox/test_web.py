@@ -196,7 +196,7 @@ async def test_a_body_reaches_the_app_and_what_it_stores_is_gone_after_a_reset(h
 
 
 async def test_kudu_and_unknown_apps_are_not_made_up(https):
-    assert (await https.get(f"https://{APP}.scm.azurewebsites.net/api/settings")).status_code == 501
+    assert (await https.get(f"https://{APP}.scm.azurewebsites.net/api/settings")).status_code == 401
     assert (await https.get("https://nosuch.azurewebsites.net/")).status_code == 404
 
 

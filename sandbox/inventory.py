@@ -1,0 +1,103 @@
+"""Every resource of the subscription in one list, and which types each provider has."""
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.arm import ArmError, Call, Route, collection, missing
+from sandbox.insights import components
+from sandbox.keyvault import vaults
+from sandbox.resources import GROUP, SUBSCRIPTION
+from sandbox.web.resources import site_json
+from sandbox.world import World
+
+SHOWN = ("id", "name", "type", "kind", "location", "tags", "identity")
+CLAUSE = re.compile(r"(resourceType|name|resourceGroup|location|tagName|tagValue) eq '([^']*)'", re.IGNORECASE)
+API_VERSIONS = {
+    "Microsoft.Web": (("sites", "sites/slots"), ("2025-05-01", "2024-11-01", "2023-12-01")),
+    "microsoft.insights": (("components",), ("2020-02-02", "2015-05-01")),
+    "Microsoft.KeyVault": (("vaults",), ("2024-11-01", "2023-07-01")),
+    "Microsoft.Authorization": (("roleDefinitions", "roleAssignments", "permissions"), ("2022-04-01",)),
+}
+
+
+def every(world: World) -> list[dict[str, Any]]:
+    """All resources, as their own providers show them."""
+    state = world.state
+    return [
+        *(site_json(world, site, slot) for site in state.sites for slot in site.slots.values()),
+        *(vaults.vault_json(state, vault) for vault in state.vaults),
+        components.component_json(state),
+    ]
+
+
+def _matches(resource: dict[str, Any], field: str, value: str) -> bool:
+    tags: dict[str, str] = resource.get("tags") or {}
+    match field.lower():
+        case "resourcetype":
+            found = str(resource["type"])
+        case "resourcegroup":
+            found = str(resource["id"]).split("/")[4]
+        case "tagname":
+            return value in tags
+        case "tagvalue":
+            return value in tags.values()
+        case "location":
+            # Some providers write `East US`, clients ask for `eastus`.
+            return str(resource["location"]).replace(" ", "").lower() == value.replace(" ", "").lower()
+        case _:
+            found = str(resource["name"])
+    return found.lower() == value.lower()
+
+
+async def _list(call: Call) -> web.Response:
+    """What the caller may read, filtered."""
+    scope = call.request.path.rpartition("/")[0].lower() + "/"
+    text = call.request.query.get("$filter", "").strip()
+    clauses = [CLAUSE.fullmatch(part.strip()) for part in re.split(r"\s+and\s+", text)] if text else []
+    found = [each for each in every(call.world) if f"{each['id']}/".lower().startswith(scope)]
+    for clause in clauses:
+        if clause is None:
+            raise missing(call.request, f"the filter {text!r} is not honoured")
+        found = [each for each in found if _matches(each, clause[1], clause[2])]
+    readable = [each for each in found if call.may(f"{each['type']}/read", each["id"])]
+    return collection([{key: each[key] for key in SHOWN if key in each} for each in readable])
+
+
+def _provider_json(call: Call, namespace: str) -> dict[str, Any]:
+    types, versions = API_VERSIONS[namespace]
+    return {
+        "id": f"/subscriptions/{call.world.state.subscription_id}/providers/{namespace}",
+        "namespace": namespace,
+        "registrationState": "Registered",
+        "registrationPolicy": "RegistrationRequired",
+        "resourceTypes": [
+            {"resourceType": each, "locations": ["East US"], "apiVersions": list(versions), "capabilities": "None"}
+            for each in types
+        ],
+    }
+
+
+async def _get_provider(call: Call) -> web.Response:
+    wanted = call.names["provider"]
+    namespace = next((each for each in API_VERSIONS if each.lower() == wanted.lower()), None)
+    if namespace is None:
+        message = f"The resource namespace '{wanted}' is invalid."
+        raise ArmError(404, "InvalidResourceNamespace", message)
+    return web.json_response(_provider_json(call, namespace))
+
+
+async def _list_providers(call: Call) -> web.Response:
+    return collection([_provider_json(call, namespace) for namespace in API_VERSIONS])
+
+
+QUERY = frozenset({"$filter", "$expand", "$top"})
+
+ROUTES = [
+    # Listing needs no permission: it shows what the caller can see.
+    Route("GET", SUBSCRIPTION + "/resources", "", _list, QUERY),
+    Route("GET", GROUP + "/resources", "", _list, QUERY),
+    Route("GET", SUBSCRIPTION + "/providers", "", _list_providers, frozenset({"$expand"})),
+    Route("GET", SUBSCRIPTION + "/providers/{provider}", "", _get_provider, frozenset({"$expand"})),
+]
