@@ -60,7 +60,8 @@ class FlowRun(BaseModel):
     id: UUID
     name: str
     state: State
-    start_time: datetime | None = None
+    run_count: int = 0
+    """How often it was begun; a run that is cancelled before has a start time all the same."""
 
 
 class TaskRun(BaseModel):

@@ -19,7 +19,7 @@ from rollback.outcomes import EndState
 from rollback.runs import Outcome, Store
 from rollback.settings import Settings
 
-TAKEN_WITHIN_SECONDS = 20.0
+TAKEN_WITHIN_SECONDS = 10.0
 """A live worker takes a run in under a second."""
 LOOK_SECONDS = 0.25
 AWAY_NOTE_SECONDS = 5.0
@@ -104,9 +104,9 @@ class Following:
     async def _ended(self, run: FlowRun | None) -> Outcome | None:
         if run is None:
             return self._journal.outcome() if self._journal.ended else self._lost("Prefect does not answer")
-        if run.state.is_final and not (self._taken_back_at and run.start_time is None):
+        if run.state.is_final and not (self._taken_back_at and run.run_count == 0):
             return self._outcome(run)
-        if run.start_time is None and self._cancelling is None:
+        if run.run_count == 0 and self._cancelling is None:
             await self._check_taken(run)
         return self._lost("Prefect still calls it running")
 

@@ -225,7 +225,9 @@ def test_two_runs_are_two_processes_and_one_of_them_is_refused(prefect: Prefect,
     assert world.swaps == ["client"]
 
 
-def test_a_worker_that_is_ended_waits_for_the_run_that_goes_on(prefect: Prefect, store: Store, world: World) -> None:
+def test_a_worker_that_is_ended_waits_for_the_run_that_goes_on_and_takes_no_more(
+    start: Callable[..., Command], prefect: Prefect, store: Store, world: World
+) -> None:
     world.control.break_("swap-accepted-late", seconds=2)
     run = prefect.start()
     wait_until(lambda: swap_is_sent(store, run))
@@ -233,5 +235,10 @@ def test_a_worker_that_is_ended_waits_for_the_run_that_goes_on(prefect: Prefect,
     worker.terminate()
     assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
-    assert world.serving == V2
-    assert prefect.run(prefect.start(dry_run=True))["state"]["type"] == "SCHEDULED", "it takes no more"
+
+    world.control.reset()
+    ended = start(*RUN, "production", *REASON).end()
+    assert ended.status == 0, ended.out
+    assert "Running in this process, without Prefect: no worker took the run within 10 s" in ended.out
+    assert (world.serving, world.swaps) == (V2, ["client"])
+    assert prefect.run(prefect.latest())["state"]["type"] == "CANCELLED"
