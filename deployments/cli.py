@@ -3,10 +3,10 @@
 Only what answers at once is imported up here: `rollback --help` must not wait for Prefect.
 """
 
-import asyncio
+import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,7 @@ def _exit_statuses() -> str:
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 
 class OneMessageGroup(click.Group):
@@ -58,6 +59,23 @@ def _use_platform_file(ctx: click.Context, _: click.Parameter, file: Path | None
         ctx.find_root().obj = file
 
 
+def _offer(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Completes a word by a function of `deployments.completion`, imported when a shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> Any:
+        from deployments import completion
+
+        return getattr(completion, what)(context, parameter, typed)
+
+    return complete
+
+
+def _wait_for(work: Coroutine[Any, Any, Result]) -> Result:
+    import asyncio
+
+    return asyncio.run(work)
+
+
 def config_option(command: Command) -> Command:
     """Add --config."""
     return click.option(
@@ -73,8 +91,18 @@ def target_options(command: Command) -> Command:
     """Add what `plan` and `run` have in common."""
     options = [
         click.argument("procedure", type=click.Choice(PROCEDURES)),
-        click.option("-e", "--environment", required=True, help="An environment of the platform file."),
-        click.option("--release", help="The release that must come back. Default: the one known to have served."),
+        click.option(
+            "-e",
+            "--environment",
+            required=True,
+            shell_complete=_offer("environments"),
+            help="An environment of the platform file.",
+        ),
+        click.option(
+            "--release",
+            shell_complete=_offer("releases"),
+            help="The release that must come back. Default: the one known to have served.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         config_option,
     ]
@@ -100,6 +128,10 @@ def main() -> None:
       rollback status                                           what holds each environment, and the latest runs
     """
     sys.excepthook = _told_in_one_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a mark must not end a rollback.
+            stream.reconfigure(errors="replace")
 
 
 @main.command(epilog=_exit_statuses())
@@ -118,7 +150,7 @@ def plan(procedure: str, environment: str, release: str | None, reason: str, as_
 
     _need_release(procedure, release)
     settings, request = _checked(Request(procedure, environment, release, reason, dry_run=True))
-    sys.exit(asyncio.run(show_plan(settings, request, as_json=as_json)))
+    sys.exit(_wait_for(show_plan(settings, request, as_json=as_json)))
 
 
 @main.command(epilog=_exit_statuses())
@@ -126,8 +158,18 @@ def plan(procedure: str, environment: str, release: str | None, reason: str, as_
 @click.option("--reason", default="", help="Why, for the record. Needed for a new run.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan: nothing is touched.")
 @click.option("--watch-minutes", type=click.FloatRange(0, 120, min_open=True), help="How long deploy-backend watches.")
-@click.option("--resume", metavar="RUN", help="Go on with an unfinished run, by its name.")
-@click.option("--abandon", metavar="RUN", help="Give an unfinished run up: frees the environment, changes nothing.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=_offer("unfinished_runs"),
+    help="Go on with an unfinished run, by its name.",
+)
+@click.option(
+    "--abandon",
+    metavar="RUN",
+    shell_complete=_offer("unfinished_runs"),
+    help="Give an unfinished run up: frees the environment, changes nothing.",
+)
 @click.option("--here", is_flag=True, help="Run in this process, even if a Prefect server and worker are there.")
 @click.option("--quiet", is_flag=True, help="Print only how it ended.")
 def run(
@@ -172,11 +214,11 @@ def run(
         sys.exit(abandon_run(settings, request, abandon))
     # A worker reads its own platform file: one that is named here can only be meant for this process.
     own_file = click.get_current_context().find_root().obj is not None
-    sys.exit(asyncio.run(carry_out(settings, request, here=here, own_file=own_file, as_json=as_json, quiet=quiet)))
+    sys.exit(_wait_for(carry_out(settings, request, here=here, own_file=own_file, as_json=as_json, quiet=quiet)))
 
 
 @main.command()
-@click.argument("run")
+@click.argument("run", shell_complete=_offer("runs"))
 @click.option("--hash", "typed", metavar="HASH", help="The first 8 digits of the plan's hash, instead of typing them.")
 @click.option("--yes", is_flag=True, help="Do not ask again; only with --hash.")
 @click.option("--note", default="", help="For the record.")
@@ -212,7 +254,13 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("-e", "--environment", required=True, help="An environment of the platform file.")
+@click.option(
+    "-e",
+    "--environment",
+    required=True,
+    shell_complete=_offer("environments"),
+    help="An environment of the platform file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @config_option
 def versions(environment: str, as_json: bool) -> None:
@@ -223,11 +271,11 @@ def versions(environment: str, as_json: bool) -> None:
     from deployments.versions import show_versions
     from rollback.settings import load_settings
 
-    asyncio.run(show_versions(load_settings(), environment, as_json=as_json))
+    _wait_for(show_versions(load_settings(), environment, as_json=as_json))
 
 
 @main.command()
-@click.option("-e", "--environment", help="Only this environment. Default: all.")
+@click.option("-e", "--environment", shell_complete=_offer("environments"), help="Only this environment. Default: all.")
 @config_option
 def doctor(environment: str | None) -> None:
     """Check everything that a rollback needs; only reads. Exit status 0, or 4 where something is missing.
@@ -237,7 +285,31 @@ def doctor(environment: str | None) -> None:
     """
     from deployments.doctor import examine
 
-    sys.exit(0 if asyncio.run(examine(environment)) else EndState.REFUSED.exit_status)
+    sys.exit(0 if _wait_for(examine(environment)) else EndState.REFUSED.exit_status)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print the script with which SHELL completes commands, environments, releases and runs.
+
+    \b
+    Install it, once:
+      bash  rollback completion bash > ~/.local/share/bash-completion/completions/rollback
+            (the folder may have to be made; needs the package bash-completion)
+      zsh   rollback completion zsh > ~/.zfunc/_rollback
+            and in ~/.zshrc:  fpath+=~/.zfunc; autoload -Uz compinit; compinit
+      fish  rollback completion fish > ~/.config/fish/completions/rollback.fish
+
+    \b
+    Try it, in this shell only:
+      eval "$(rollback completion bash)"
+      eval "$(rollback completion zsh)"
+      rollback completion fish | source
+    """
+    from deployments.completion import script
+
+    click.echo(script(main, shell))
 
 
 def _check_usage(release: str | None, reason: str, resume: str | None, abandon: str | None, *, dry_run: bool) -> None:
@@ -252,9 +324,7 @@ def _check_usage(release: str | None, reason: str, resume: str | None, abandon: 
 
 def _need_release(procedure: str, release: str | None) -> None:
     if procedure in NEED_RELEASE and not release:
-        raise click.UsageError(
-            f"Missing option '--release' for {procedure}. See 'rollback versions'."
-        )
+        raise click.UsageError(f"Missing option '--release' for {procedure}. See 'rollback versions'.")
 
 
 def _checked(request: "Request") -> "tuple[Settings, Request]":

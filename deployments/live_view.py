@@ -4,7 +4,7 @@ On a terminal it is drawn in place; elsewhere every entry is a line with its tim
 its terminal is gone, it falls silent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from types import TracebackType
@@ -18,6 +18,7 @@ from rich.text import Text
 from rollback.journal import Entry, Event
 from rollback.models import now
 from rollback.report import seconds
+from rollback.report.words import for_seconds
 
 MOST_NOTES = 4
 """Under the step that is running, so that the view fits a small terminal; all of them are shown at the end."""
@@ -57,8 +58,9 @@ class SilentView:
 class LineView(SilentView):
     """One line an entry, with its time in UTC: for logs and pipes."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], expected: Mapping[str, float] | None = None) -> None:
         self._write = write
+        self._expected = expected or {}
         self._started: dict[str, datetime] = {}
 
     def __call__(self, entry: Entry) -> None:
@@ -74,7 +76,8 @@ class LineView(SilentView):
     def _words(self, entry: Entry) -> str:
         if entry.event is Event.STEP_STARTED:
             self._started[entry.step] = entry.at
-            return f"{entry.step} …"
+            expected = self._expected.get(entry.step)
+            return f"{entry.step} …" if expected is None else f"{entry.step} … expected {for_seconds(expected)}"
         if entry.event in ENDS:
             took = entry.at - self._started[entry.step] if entry.step in self._started else None
             azure = f", of which Azure {entry.azure_seconds:.1f} s" if entry.azure_seconds else ""
@@ -92,9 +95,10 @@ class LineView(SilentView):
 class _Step:
     """A step as it is drawn."""
 
-    def __init__(self, title: str, started_at: datetime) -> None:
+    def __init__(self, title: str, started_at: datetime, expected_seconds: float | None) -> None:
         self.title = title
         self.started_at = started_at
+        self.expected_seconds = expected_seconds
         self.ended_at: datetime | None = None
         self.state = "running"
         self.azure_seconds: float | None = None
@@ -112,28 +116,46 @@ class _Step:
         elif entry.event in ENDS:
             self.state, self.ended_at, self.azure_seconds = ENDS[entry.event], entry.at, entry.azure_seconds
 
-    def headline(self) -> Text:
+    def headline(self, width: int) -> Text:
+        """One line: on a narrow terminal with fewer words."""
         mark, colour = MARKS[self.state]
+        taken = seconds((self.ended_at or now()) - self.started_at)
+        times = list(self._times())
+        fitting = (each for each in times if len(f"{mark} {self.title}  {taken}{each}") <= width)
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append(f"{mark} ", style=colour)
         line.append(self.title, style="bold" if self.state == "running" else "")
-        line.append(f"  {seconds((self.ended_at or now()) - self.started_at)}", style="dim")
-        if self.azure_seconds:
-            line.append(f"  (Azure {self.azure_seconds:.1f} s)", style="dim")
-        if self.state == "running" and self.asked_azure_at:
-            line.append(f"  waiting for Azure {seconds(now() - self.asked_azure_at)}", style="cyan")
+        line.append(f"  {taken}", style="dim")
+        line.append(next(fitting, times[-1]), style="cyan" if self.state == "running" else "dim")
         return line
+
+    def _times(self) -> Iterator[str]:
+        """What else there is to say about its time, from the most words to the fewest."""
+        expected = f", expected {for_seconds(self.expected_seconds)}" if self.expected_seconds is not None else ""
+        if self.state == "running" and self.asked_azure_at:
+            waiting = seconds(now() - self.asked_azure_at)
+            yield f"{expected}, waiting for Azure {waiting}"
+            yield f", waiting for Azure {waiting}"
+            yield f", Azure {waiting}"
+        elif self.azure_seconds:
+            yield f"{expected}, Azure {for_seconds(self.azure_seconds)}"
+            yield f", Azure {for_seconds(self.azure_seconds)}"
+        else:
+            yield expected
+        yield ""
 
 
 class TerminalView:
     """Draws the steps in place, several times a second."""
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Console, title: str, expected: Mapping[str, float] | None = None) -> None:
+        self._console = console
         self._title = title
+        self._expected = expected or {}
         self._steps: list[_Step] = []
         self._said: list[str] = []
         self._ended = False
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=5)
+        self._live = Live(console=console, get_renderable=self.picture, refresh_per_second=5)
 
     def __enter__(self) -> Self:
         with suppress(OSError):
@@ -150,7 +172,7 @@ class TerminalView:
     def __call__(self, entry: Entry) -> None:
         """Show one entry."""
         if entry.event is Event.STEP_STARTED:
-            self._steps.append(_Step(entry.step, entry.at))
+            self._steps.append(_Step(entry.step, entry.at, self._expected.get(entry.step)))
             return
         step = next((each for each in reversed(self._steps) if each.title == entry.step), None)
         if step is not None:
@@ -160,11 +182,12 @@ class TerminalView:
         """Show a line that is not in the journal."""
         self._said.append(_one_line(text))
 
-    def _draw(self) -> RenderableType:
+    def picture(self) -> RenderableType:
+        """Everything as it stands now."""
         lines: list[RenderableType] = [Text(self._title, style="bold", no_wrap=True, overflow="ellipsis")]
         lines += [Text(text, style="dim") for text in self._said]
         for step in self._steps:
-            lines.append(step.headline())
+            lines.append(step.headline(self._console.width))
             lines += [Padding(Text(note, style="dim"), (0, 0, 0, 4)) for note in self._notes_of(step)]
         return Group(*lines)
 
@@ -174,20 +197,20 @@ class TerminalView:
         return step.notes[-MOST_NOTES:] if step.state == "running" else []
 
 
-def make_view(title: str, *, quiet: bool, to_stderr: bool) -> View:
-    """The view that suits where it is shown."""
+def make_view(title: str, *, quiet: bool, to_stderr: bool, expected: Mapping[str, float] | None = None) -> View:
+    """The view that suits where it is shown; `expected`: how many seconds a step of that title should take."""
     if quiet:
         return SilentView()
     console = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
     if console.is_terminal and not console.is_dumb_terminal and console.width >= NARROW:
-        return TerminalView(console, title)
+        return TerminalView(console, title, expected)
 
     def write(line: str) -> None:
         console.file.write(line + "\n")
         console.file.flush()
 
     write(f"{title} (times are UTC)")
-    return LineView(write)
+    return LineView(write, expected)
 
 
 def _one_line(text: str) -> str:

@@ -1,11 +1,15 @@
 """`rollback plan` and `rollback run`: where a run takes place, what is shown meanwhile, and the one line at its end."""
 
 import json
+import shutil
+import sys
+import textwrap
 
 import click
 
-from deployments.live_view import View, make_view
+from deployments.live_view import NARROW, View, make_view
 from deployments.procedures import Request, open_store, plan_of
+from rollback.expectations import usual_seconds
 from rollback.journal import Journal
 from rollback.outcomes import EndState
 from rollback.plans import Plan
@@ -18,7 +22,7 @@ async def show_plan(settings: Settings, request: Request, *, as_json: bool) -> i
     """Plan in this process and print what would be done; the end state's exit status."""
     from deployments.plain_run import run_here
 
-    with make_view(_title(request), quiet=as_json, to_stderr=True) as view:
+    with make_view(_title(request), quiet=as_json, to_stderr=True, expected=_usual(settings, request)) as view:
         outcome = await run_here(request, view)
     plan = plan_of(open_store(settings).get(outcome.run))
     if as_json:
@@ -34,7 +38,7 @@ async def carry_out(
     settings: Settings, request: Request, *, here: bool, own_file: bool, as_json: bool, quiet: bool
 ) -> int:
     """Run the procedure where it can be run, watch it, print how it ended; the end state's exit status."""
-    with make_view(_title(request), quiet=quiet, to_stderr=as_json) as view:
+    with make_view(_title(request), quiet=quiet, to_stderr=as_json, expected=_usual(settings, request)) as view:
         outcome = await _run(settings, request, view, here=here, own_file=own_file)
     if as_json:
         click.echo(_json(_document(outcome)))
@@ -43,6 +47,10 @@ async def carry_out(
     else:
         _print_end(outcome)
     return outcome.end_state.exit_status
+
+
+def _usual(settings: Settings, request: Request) -> dict[str, float]:
+    return usual_seconds(open_store(settings), request.procedure, request.environment, other_than=request.resume or "")
 
 
 async def _run(settings: Settings, request: Request, view: View, *, here: bool, own_file: bool) -> Outcome:
@@ -96,26 +104,40 @@ def _print_end(outcome: Outcome) -> None:
         if lines:
             click.echo(f"{title}:")
             for line in lines:
-                click.echo(f"  - {line}")
-    click.echo(outcome_line(outcome))
+                _echo(f"  - {line}", indent=4)
+    _echo(outcome_line(outcome), indent=2)
     if outcome.report is not None:
         click.echo(f"Report: {outcome.report}")
+    elif outcome.report_failure:
+        _echo(f"There is no report: {outcome.report_failure}", indent=2)
 
 
 def print_plan(plan: Plan) -> None:
     """Print what would be done, in order, the facts that bind it, and its hash."""
-    click.echo(f"\n{plan.title}\n")
+    click.echo("")
+    _echo(plan.title, indent=2)
+    click.echo("")
     for number, step in enumerate(plan.steps(), start=1):
-        click.echo(f"  {number}. {step.title}{'' if step.changes else ' (only looks)'}: {step.detail}")
+        _echo(f"  {number}. {step.title}{'' if step.changes else ' (only looks)'}: {step.detail}", indent=5)
     click.echo("")
     for name, value in plan.facts():
-        click.echo(f"  {name}: {value}")
+        _echo(f"  {name}: {value}", indent=4)
     for title, lines in (("Good to know", plan.warnings), ("Seen while planning", plan.observations)):
         if lines:
             click.echo(f"\n{title}:")
             for line in lines:
-                click.echo(f"  - {line}")
+                _echo(f"  - {line}", indent=4)
     click.echo(f"\nPlan {plan.hash[:12]}, made {plan.made_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _echo(text: str, *, indent: int) -> None:
+    """Print it; on a terminal wrapped between words, elsewhere as one line, which programs can search."""
+    if sys.stdout.isatty():
+        width = max(shutil.get_terminal_size().columns, NARROW)
+        text = textwrap.fill(
+            text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+    click.echo(text)
 
 
 def _title(request: Request) -> str:

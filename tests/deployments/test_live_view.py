@@ -10,6 +10,7 @@ from rich.console import Console
 
 from deployments.live_view import LineView, TerminalView, View
 from rollback.journal import Entry, Event
+from rollback.models import now
 
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 LONG = "Swapped: production runs v1.2.2 (sha256:325ac76db5ca…), slot 'staging' runs v1.2.3, last swap 02:59:58 UTC."
@@ -64,3 +65,50 @@ def test_a_terminal_that_is_gone_does_not_disturb_the_run() -> None:
     tell(LineView(gone.write))
     with TerminalView(Console(file=gone, width=80, force_terminal=True), "roll-back-backend") as view:
         tell(view)
+
+
+def drawn_while_running(view: TerminalView, width: int) -> str:
+    """The line of a step that has waited for Azure for a minute and more."""
+    began = now() - timedelta(seconds=72)
+    view(Entry(at=began, event=Event.STEP_STARTED, step="Swap slots"))
+    view(Entry(at=began + timedelta(seconds=2), event=Event.SENDING, step="Swap slots", change="slot swap", text="Go."))
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(view.picture())
+    return next(line for line in screen.getvalue().splitlines() if "Swap slots" in line)
+
+
+@pytest.mark.parametrize(
+    ("width", "words"),
+    [
+        (80, "… Swap slots  72 s, expected 38 s, waiting for Azure 70 s"),
+        (50, "… Swap slots  72 s, waiting for Azure 70 s"),
+        (36, "… Swap slots  72 s, Azure 70 s"),
+        (24, "… Swap slots  72 s"),
+    ],
+)
+def test_a_running_step_tells_what_fits_its_own_time_first_then_azures_then_what_is_expected(
+    width: int, words: str
+) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    view = TerminalView(console, "roll-back-backend on production", {"Swap slots": 38.0})
+    assert drawn_while_running(view, width).rstrip() == words
+
+
+def test_nothing_is_said_of_an_expectation_that_nobody_has() -> None:
+    view = TerminalView(Console(file=io.StringIO(), width=80), "roll-back-backend on production")
+    assert "expected" not in drawn_while_running(view, 80)
+
+
+def test_a_line_tells_what_is_expected_of_a_step_that_starts() -> None:
+    lines: list[str] = []
+    tell(LineView(lines.append, {"Swap slots": 38.0}))
+    assert lines[0] == "03:00:00  Swap slots … expected 38 s"
+
+
+def test_no_color_takes_the_colours_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = io.StringIO()
+    with TerminalView(Console(file=screen, width=80, force_terminal=True), "roll-back-backend") as view:
+        tell(view)
+    assert "Swap slots" in screen.getvalue()
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", screen.getvalue())
