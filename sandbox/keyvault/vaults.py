@@ -1,9 +1,5 @@
-"""Vaults as Azure Resource Manager shows them, and who they let in: access policies, or roles.
+"""Vaults as Azure Resource Manager shows them, and who they let in: access policies, or roles."""
 
-The Azure CLI finds a vault's group by the list of all resources; of that list the vaults are here.
-"""
-
-import re
 from typing import Any, Literal
 
 from aiohttp import web
@@ -20,7 +16,6 @@ VAULTS = f"/providers/{TYPE}"
 VAULT = GROUP + VAULTS + "/{vault}"
 READ = f"{TYPE}/read"
 PERMISSIONS = ("accessPolicies", "enableRbacAuthorization")
-FILTER = re.compile(rf"resourceType eq '{TYPE}'( and name eq '(?P<name>[^']+)')?", re.IGNORECASE)
 KINDS = ("keys", "secrets", "certificates", "storage")
 
 

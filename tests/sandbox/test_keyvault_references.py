@@ -251,6 +251,9 @@ async def test_a_secret_that_cannot_be_had_is_missed_only_when_it_is_fetched(
     slots, control, arm, vault, fault, options, status
 ):
     before = (await vault.get_secret("session-secret")).value
+    # Its own database, so that the process lives on where no reference can be resolved.
+    await slots.set(DATABASE_URL="sqlite://")
+    await slots.gets("sqlite://", name="DATABASE_URL")
     control.break_(fault, **options)
     await slots.restart()
     assert (slots.given(), (await slots.reference()).status) == (before, "Resolved")
