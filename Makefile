@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help install drill up test lint types contracts clean
+.PHONY: help install drill up test torture lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:            ## What can be made
@@ -26,6 +26,9 @@ up: install      ## Sandbox, Prefect server with UI, and worker, until Ctrl-C
 
 test: install lint types contracts  ## Lint, types, import contracts and every test
 	$(BIN)/pytest -n 2 --dist loadfile
+
+torture: install ## Kill and resume a hundred rollbacks at random moments; up to 40 minutes
+	PYTHONPATH=tests $(BIN)/python tests/torture.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -81,6 +81,10 @@ class EnvironmentLocked(Refused):
     """Another run holds the environment, or left it unfinished."""
 
 
+class RunAtWork(EnvironmentLocked):
+    """Another process works on this very run: its folder and its state are that one's."""
+
+
 class RunUnknown(Refused):
     """There is no such run to resume or abandon."""
 

@@ -101,6 +101,10 @@ class Journal:
         running = [step for step in self.steps() if step.state == "running"]
         return running[-1].title if running else ""
 
+    def is_continued_elsewhere(self) -> bool:
+        """Whether another process has gone on with the run since this one began to."""
+        return _starts(_read(self._file)) > _starts(self.entries)
+
     def open_changes(self) -> list[str]:
         """Changes that were sent and of which nobody knows yet whether they happened."""
         latest = self._latest()
@@ -137,6 +141,10 @@ class Journal:
                 if index is not None:
                     steps[index] = _apply(steps[index], entry)
         return steps
+
+
+def _starts(entries: Iterable[Entry]) -> int:
+    return sum(entry.event is Event.STARTED for entry in entries)
 
 
 _ENDS = {Event.STEP_FINISHED: "done", Event.STEP_FAILED: "failed", Event.STEP_CANCELLED: "cancelled"}

@@ -19,12 +19,13 @@ from typing import Protocol
 import psutil
 from pydantic import ValidationError
 
-from rollback.errors import EnvironmentLocked, LeaseLost, RunUnknown
+from rollback.errors import EnvironmentLocked, LeaseLost, RunAtWork, RunUnknown
 from rollback.models import Model, now
 
 TIME_TO_LIVE = timedelta(seconds=90)
 """Longer than any request that changes something may take (connect and read timeouts, a token before it: 60 s)."""
 RENEW_EVERY = timedelta(seconds=20)
+LOOK_SECONDS = 0.5
 
 
 class Holder(Model):
@@ -36,12 +37,23 @@ class Holder(Model):
 
     def is_gone(self) -> bool:
         """Whether it surely does not live any more; only this machine's processes can be seen."""
-        if self.host != socket.gethostname():
-            return False
+        return self.host == socket.gethostname() and self._status() in {None, psutil.STATUS_ZOMBIE}
+
+    def is_at_work(self) -> bool:
+        """Whether it surely lives and goes on; one that is stopped does not."""
+        return self.host == socket.gethostname() and self._status() not in {
+            None,
+            psutil.STATUS_ZOMBIE,
+            psutil.STATUS_STOPPED,
+        }
+
+    def _status(self) -> str | None:
+        """The process's status on this machine; none where there is no such process."""
         try:
-            return psutil.Process(self.pid).create_time() != self.started_at
+            process = psutil.Process(self.pid)
+            return process.status() if process.create_time() == self.started_at else None
         except psutil.NoSuchProcess:
-            return True
+            return None
 
 
 class Lease(Model):
@@ -116,7 +128,7 @@ class FileLeases:
                 environment=environment,
                 run=run,
                 procedure=procedure,
-                holder=_this_process(),
+                holder=this_process(),
                 acquired_at=now(),
                 expires_at=now() + TIME_TO_LIVE,
                 changed=changed,
@@ -181,12 +193,35 @@ class FileLeases:
             yield
 
 
-def _this_process() -> Holder:
+def this_process() -> Holder:
+    """This process, as a holder."""
     process = psutil.Process()
     return Holder(host=socket.gethostname(), pid=process.pid, started_at=process.create_time())
 
 
+async def until_left(leases: Leases, environment: str, run: str) -> None:
+    """Return when no process works on the run any more; raises `RunAtWork` as soon as one is seen to.
+
+    A process that cannot be seen, on another machine or stopped, is given the time of its lease to renew it.
+    """
+    first = leases.read(environment)
+    while (held := leases.read(environment)) is not None and held.run == run and not held.is_over():
+        if held.holder.is_at_work() or (first is not None and held.expires_at != first.expires_at):
+            raise _at_work(held)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _at_work(held: Lease) -> RunAtWork:
+    return RunAtWork(
+        f"Run {held.run} is at work: process {held.holder.pid} on {held.holder.host} holds '{held.environment}'. "
+        "It is left alone.",
+        remedy="Wait for it to end, or watch it with 'rollback status'.",
+    )
+
+
 def _refuse_unless_free(held: Lease, run: str) -> None:
+    if held.run == run and not held.is_over():
+        raise _at_work(held)
     if not held.is_over():
         raise EnvironmentLocked(
             f"'{held.environment}' is held by run {held.run} ({held.procedure}) "

@@ -15,7 +15,7 @@ from rollback import lease as leases
 from rollback import report
 from rollback.context import Run, enter
 from rollback.endings import Ending, ending_after, holds_environment
-from rollback.errors import RollbackError, RunUnknown
+from rollback.errors import RollbackError, RunAtWork, RunUnknown
 from rollback.expectations import usual_seconds
 from rollback.journal import Event, Listener
 from rollback.models import now
@@ -69,15 +69,17 @@ class Conducted:
         outcome = self.outcome
         if outcome is None:
             raise AssertionError("a run is asked for its result before its end")
-        if FlowRunContext.get() is None:
-            return outcome
-        kind = StateType.COMPLETED if outcome.end_state.succeeded else StateType.FAILED
-        return State(type=kind, name=outcome.end_state.value.capitalize(), message=outcome.headline)
+        return outcome if FlowRunContext.get() is None else state_of(outcome)
 
     async def finish(self, error: BaseException | None) -> None:
-        """Give the run its end state: journal, lease, outcome, report, artifacts."""
+        """Give the run its end state: journal, lease, outcome, report, artifacts.
+
+        Raises `RunAtWork` where another process has gone on with it meanwhile: then it is that one's to end.
+        """
         run, plan = self._run, self._plan
         await self._holding.aclose()
+        if run.journal.is_continued_elsewhere():
+            raise RunAtWork(f"Run {run.header.run} was gone on with by another process. It is left alone.") from error
         ending = ending_after(error, run.journal, plan, run.header.run) if error else self._good_ending(plan)
         if isinstance(error, asyncio.CancelledError):
             ending = await self._with_state_of_things(ending)
@@ -140,6 +142,7 @@ async def conduct(
     store = Store(settings.state.directory)
     manifest = load_manifest(settings.releases.manifest)
     folder = _open_folder(store, resume, procedure, environment, release, reason)
+    await leases.until_left(store.leases, environment, folder.header.run)
     folder.forget_outcome()
     artifacts = Artifacts(folder.header, store)
     run = Run(settings, store, folder, folder.journal((*watching.get(), artifacts.follow)), manifest)
@@ -149,6 +152,8 @@ async def conduct(
     try:
         yield conducted
         await conducted.finish(None)
+    except RunAtWork:
+        raise
     except RollbackError as error:
         log.error("%s", error)  # noqa: TRY400 - the text is for people; the traceback would only bury it
         await conducted.finish(error)
@@ -157,6 +162,15 @@ async def conduct(
         raise
     finally:
         await run.close()
+
+
+def state_of(outcome: Outcome) -> State[Outcome]:
+    """How a run ended, as a state of Prefect's with the end state's name."""
+    if outcome.end_state is EndState.CANCELLED:
+        kind = StateType.CANCELLED
+    else:
+        kind = StateType.COMPLETED if outcome.end_state.succeeded else StateType.FAILED
+    return State(type=kind, name=outcome.end_state.value.capitalize(), message=outcome.headline)
 
 
 def _open_folder(store: Store, resume: str, procedure: str, environment: str, release: str, reason: str) -> RunFolder:

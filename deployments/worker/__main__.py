@@ -1,10 +1,13 @@
-"""`python -m deployments.worker`: take runs until SIGTERM or Ctrl-C, then wait for those that are running."""
+"""`python -m deployments.worker [--tries N]`: take runs until SIGTERM or Ctrl-C, then wait for those running."""
 
 import asyncio
 import multiprocessing
 import os
 import signal
 from multiprocessing import forkserver
+from pathlib import Path
+
+import click
 
 from rollback.settings import load_settings
 
@@ -12,6 +15,8 @@ DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,rollback,deployments",
     # When the final state cannot be told for a minute, a run that succeeded is called Failed.
     "PREFECT_CLIENT_MAX_RETRIES": "8",
+    # What the automations notice a lost machine by; the shortest that Prefect takes.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "DO_NOT_TRACK": "1",
 }
 
@@ -28,18 +33,27 @@ PRELOADED = (
 """Prefect, the flows, and what they import only when they need it: together a second or more for each run."""
 
 
-def main() -> None:
-    """Run the worker. A second SIGTERM or Ctrl-C cancels the runs, each of which then ends by itself."""
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--tries",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often a run is started before it stays Crashed: one whose process dies goes on in a new one. "
+    "1: never by itself.",
+)
+def main(tries: int) -> None:
+    """Run procedures. A second SIGTERM or Ctrl-C cancels the runs, each of which then ends by itself."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    pool = load_settings().prefect.work_pool
+    settings = load_settings()
     # Before Prefect is imported here: the process that is forked from imports it at the same time.
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
     forkserver.ensure_running()
-    asyncio.run(_serve(pool))
+    asyncio.run(_serve(settings.prefect.work_pool, settings.state.directory, tries))
 
 
-async def _serve(pool: str) -> None:
+async def _serve(pool: str, state: Path, tries: int) -> None:
     from deployments.worker.forking import ForkingWorker
 
     stop, stop_all = asyncio.Event(), asyncio.Event()
@@ -49,7 +63,7 @@ async def _serve(pool: str) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end)
-    await ForkingWorker(work_pool_name=pool).serve(stop, stop_all)
+    await ForkingWorker(state, most_tries=tries, work_pool_name=pool).serve(stop, stop_all)
 
 
 if __name__ == "__main__":

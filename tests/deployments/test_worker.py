@@ -15,6 +15,7 @@ from rollback_command import RUN, Command, wait_until
 from support import V2, V3, Sandbox, World, quick_platform_file
 
 from deployments.local_platform import LocalPlatform
+from rollback.journal import Event
 from rollback.runs import Store
 
 REASON = ("--reason", "checkout fails")
@@ -198,23 +199,106 @@ def test_ctrl_c_cancels_the_run_that_the_command_follows(
     assert prefect.state_at_end(prefect.latest())[0] == "CANCELLED"
 
 
-def test_a_killed_run_is_crashed_at_once_and_the_command_says_what_is_known(
+def started_in(store: Store, run: str) -> int:
+    """How often the run was begun, by its journal."""
+    folder = store.find(run.replace("-", "")[:8])
+    return sum(entry.event is Event.STARTED for entry in folder.journal().entries) if folder else 0
+
+
+def kill_the_process_of(prefect: Prefect, run: str) -> None:
+    os.kill(int(prefect.run(run)["infrastructure_pid"]), signal.SIGKILL)
+
+
+def retry_in_the_ui(prefect: Prefect, run: str) -> None:
+    body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+    prefect.ask("POST", f"/flow_runs/{run}/set_state", body)
+
+
+def test_a_killed_run_goes_on_by_itself_and_swaps_once(
+    start: Callable[..., Command], prefect: Prefect, store: Store, world: World
+) -> None:
+    world.control.break_("swap-accepted-late", seconds=2)
+    command = start(*RUN, "production", *REASON)
+    command.wait_until_it_says("Swapping slot")
+    run = prefect.latest()
+    kill_the_process_of(prefect, run)
+    assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
+    assert command.end().status == 0
+    assert prefect.run(run)["run_count"] == 2
+    assert started_in(store, run) == 2
+    assert (world.serving, world.swaps) == (V2, ["client"])
+
+
+def test_a_run_that_dies_again_and_again_stays_crashed_until_somebody_retries_it(
     start: Callable[..., Command], prefect: Prefect, store: Store, world: World
 ) -> None:
     world.control.break_("swap-never-ends")
     command = start(*RUN, "production", *REASON)
     command.wait_until_it_says("Swapping slot")
     run = prefect.latest()
-    os.kill(int(prefect.run(run)["infrastructure_pid"]), signal.SIGKILL)
-    assert prefect.state_at_end(run)[0] == "CRASHED"
-    ended = command.end()
     name = run.replace("-", "")[:8]
+    for tries in (1, 2, 3):
+        wait_until(lambda tries=tries: started_in(store, run) == tries)
+        wait_until(lambda tries=tries: prefect.states(run).count("RUNNING") == tries)
+        kill_the_process_of(prefect, run)
+    kind, _, message = prefect.state_at_end(run)
+    assert kind == "CRASHED"
+    assert "killed by signal 9. It was tried 3 times" in message
+    ended = command.end()
     assert ended.status == 7, ended.out
     assert f"--resume {name}" in ended.out
     world.control.repair()
-    resumed = start(*RUN, "production", "--resume", name).end()
-    assert resumed.status == 0, resumed.out
+    retry_in_the_ui(prefect, run)
+    wait_until(lambda: started_in(store, run) == 4)
+    assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
     assert (world.serving, len(world.swaps)) == (V2, 1)
+
+
+def test_a_run_that_was_killed_with_its_worker_goes_on_under_the_next_one(
+    prefect: Prefect, store: Store, world: World
+) -> None:
+    world.control.break_("swap-accepted-late", seconds=2)
+    run = prefect.start()
+    wait_until(lambda: swap_is_sent(store, run))
+    worker = psutil.Process(prefect.platform.pid_of("worker"))
+    worker.kill()
+    kill_the_process_of(prefect, run)
+    prefect.platform.start("worker", "-m", "deployments.worker")
+    assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
+    assert started_in(store, run) == 2
+    assert world.swaps == ["client"]
+
+
+def test_a_run_that_is_at_work_is_not_started_twice(prefect: Prefect, store: Store, world: World) -> None:
+    world.control.break_("swap-accepted-late", seconds=5)
+    run = prefect.start()
+    wait_until(lambda: swap_is_sent(store, run))
+    pid = prefect.run(run)["infrastructure_pid"]
+    retry_in_the_ui(prefect, run)
+    wait_until(lambda: "not started twice" in (prefect.run(run)["state"]["message"] or ""))
+    assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
+    assert prefect.run(run)["infrastructure_pid"] == pid
+    assert started_in(store, run) == 1
+    assert world.swaps == ["client"]
+
+
+def test_going_on_with_a_run_that_is_at_work_is_refused_and_disturbs_nothing(
+    prefect: Prefect, store: Store, start: Callable[..., Command], world: World
+) -> None:
+    world.control.break_("swap-accepted-late", seconds=6)
+    run = prefect.start()
+    wait_until(lambda: swap_is_sent(store, run))
+    name = run.replace("-", "")[:8]
+    second = prefect.start(resume=name)
+    kind, state, message = prefect.state_at_end(second)
+    assert (kind, state) == ("FAILED", "Refused")
+    assert f"Run {name} is at work" in message
+    here = start(*RUN, "production", "--resume", name, "--here").end()
+    assert here.status == 4, here.out
+    assert f"Run {name} is at work" in here.out + here.err
+    assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
+    assert started_in(store, run) == 1
+    assert world.swaps == ["client"]
 
 
 def test_two_runs_are_two_processes_and_one_of_them_is_refused(prefect: Prefect, world: World) -> None:

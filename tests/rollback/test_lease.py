@@ -1,11 +1,19 @@
+import asyncio
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
+from rollback_command import wait_until
 
-from rollback.errors import EnvironmentLocked, LeaseLost, RunUnknown
-from rollback.lease import FileLeases, HeldLease, Lease
+from rollback import lease as leases_module
+from rollback.errors import EnvironmentLocked, LeaseLost, RunAtWork, RunUnknown
+from rollback.lease import FileLeases, HeldLease, Holder, Lease
 from rollback.models import now
 
 
@@ -87,3 +95,64 @@ def test_a_damaged_lease_is_not_taken_for_a_free_environment(leases: FileLeases,
     (tmp_path / "production.lease.json").write_text("{", encoding="utf-8")
     with pytest.raises(EnvironmentLocked, match="cannot be read"):
         leases.acquire("production", "one", "roll-back-backend")
+
+
+def change(folder: Path, edit: Callable[[dict[str, object]], None]) -> None:
+    file = folder / "production.lease.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    edit(content)
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_a_process_that_has_ended_is_gone_even_where_nobody_took_notice_of_its_end() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        seen = psutil.Process(process.pid)
+        holder = Holder(host=leases_module.this_process().host, pid=process.pid, started_at=seen.create_time())
+        wait_until(lambda: seen.status() == psutil.STATUS_SLEEPING)
+        assert holder.is_at_work()
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: seen.status() == psutil.STATUS_STOPPED)
+        assert not holder.is_at_work()
+        assert not holder.is_gone()
+        process.kill()
+        wait_until(lambda: seen.status() == psutil.STATUS_ZOMBIE)
+        assert holder.is_gone()
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_run_that_a_process_works_on_is_left_to_it_at_once(leases: FileLeases) -> None:
+    leases.acquire("production", "one", "roll-back-backend")
+    with pytest.raises(RunAtWork, match="Run one is at work"):
+        await leases_module.until_left(leases, "production", "one")
+    await leases_module.until_left(leases, "production", "two")
+    await leases_module.until_left(leases, "staging", "one")
+
+
+async def test_a_run_of_a_machine_that_cannot_be_seen_is_left_to_it_while_it_renews_its_lease(
+    leases: FileLeases, tmp_path: Path
+) -> None:
+    leases.acquire("production", "one", "roll-back-backend")
+    change(tmp_path, lambda lease: lease.update(holder={"host": "elsewhere", "pid": 1, "started_at": 1.0}))
+    waiting = asyncio.create_task(leases_module.until_left(leases, "production", "one"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    change(tmp_path, lambda lease: lease.update(expires_at=(now() + timedelta(seconds=99)).isoformat()))
+    with pytest.raises(RunAtWork, match="on elsewhere"):
+        await waiting
+
+
+async def test_a_run_of_a_machine_that_cannot_be_seen_is_gone_on_with_once_its_lease_is_over(
+    leases: FileLeases, tmp_path: Path
+) -> None:
+    leases.acquire("production", "one", "roll-back-backend")
+
+    def about_to_expire(lease: dict[str, object]) -> None:
+        lease["holder"] = {"host": "elsewhere", "pid": 1, "started_at": 1.0}
+        lease["expires_at"] = (now() + timedelta(seconds=1)).isoformat()
+
+    change(tmp_path, about_to_expire)
+    await leases_module.until_left(leases, "production", "one")
+    assert leases.acquire("production", "one", "roll-back-backend").run == "one"
