@@ -83,9 +83,9 @@ async def deploy_backend(
             except FoundBad as bad:
                 await app_service.show_log_tail(plan)
                 await app_service.take_back(plan)  # undo of 3 after the swap, of 2 before it
-                await probes.verify_taken_back(plan)
+                left = await probes.verify_taken_back(plan)
                 await records.record_taken_back(plan)
-                raise TakenBack(bad.message, remedy="Users get what they got before. Mend the release.") from bad
+                raise TakenBack(bad.message, remedy=left) from bad
         if not dry_run:
             if plan.already_there:
                 await probes.verify(plan)

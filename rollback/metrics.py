@@ -6,7 +6,7 @@ still being counted and is left out. A minute of which Azure tells nothing stays
 Source: Azure Monitor metrics, API version 2024-02-01; supported metrics of Microsoft.Web/sites and microsoft.insights.
 """
 
-from collections.abc import Sequence
+import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from rollback.models import Model, now
 from rollback.settings import Backend
 
 if TYPE_CHECKING:
-    from azure.mgmt.monitor.models import Response, TimeSeriesElement
+    from azure.mgmt.monitor.models import Response
 
 MILLISECONDS = 1000
 
@@ -54,62 +54,78 @@ class Measured(Model):
 class _Names(Model):
     requests: str
     failed: str
+    counted_by: str
+    """The aggregation that Azure offers for the two above: a component's are counts, a site's are totals."""
     latency: str
     latency_to_ms: float
 
 
-_COMPONENT = _Names(requests="requests/count", failed="requests/failed", latency="requests/duration", latency_to_ms=1.0)
-_SITE = _Names(requests="Requests", failed="Http5xx", latency="HttpResponseTime", latency_to_ms=MILLISECONDS)
+_COMPONENT = _Names(
+    requests="requests/count",
+    failed="requests/failed",
+    counted_by="Count",
+    latency="requests/duration",
+    latency_to_ms=1.0,
+)
+_SITE = _Names(
+    requests="Requests",
+    failed="Http5xx",
+    counted_by="Total",
+    latency="HttpResponseTime",
+    latency_to_ms=MILLISECONDS,
+)
 
 
-async def measure(connection: AzureConnection, backend: Backend, start: datetime, slot: str | None = None) -> Measured:
-    """Whole minutes from `start` to now of production, or of a slot (platform metrics only)."""
+async def measure(connection: AzureConnection, backend: Backend, start: datetime) -> Measured:
+    """Whole minutes of production from `start` to now."""
     from azure.mgmt.monitor.aio import MonitorManagementClient
 
     group = f"/subscriptions/{connection.settings.subscription_id}/resourceGroups/{backend.resource_group}/providers"
-    if backend.insights and slot is None:
+    if backend.insights:
         names, resource = _COMPONENT, f"{group}/microsoft.insights/components/{backend.insights}"
         source = f"Application Insights {backend.insights}"
     else:
-        path = f"sites/{backend.app}" + (f"/slots/{slot}" if slot else "")
-        names, resource = _SITE, f"{group}/Microsoft.Web/{path}"
-        source = f"platform metrics of {backend.app}" + (f", slot {slot}" if slot else "")
+        names, resource = _SITE, f"{group}/Microsoft.Web/sites/{backend.app}"
+        source = f"platform metrics of {backend.app}"
     start = start.replace(second=0, microsecond=0)
     newest = now().replace(second=0, microsecond=0)
     if newest <= start:
         return Measured(source=source)
+    span = f"{start:%Y-%m-%dT%H:%M:%SZ}/{newest:%Y-%m-%dT%H:%M:%SZ}"
+    counted = f"{names.requests},{names.failed}"
     async with connection.client(MonitorManagementClient) as client:
         with our_errors(f"metrics of {source}"):
-            told = await client.metrics.list(
-                resource,
-                timespan=f"{start:%Y-%m-%dT%H:%M:%SZ}/{newest:%Y-%m-%dT%H:%M:%SZ}",
-                interval="PT1M",
-                metricnames=",".join((names.requests, names.failed, names.latency)),
-                aggregation="Total,Average",
+            counts, latency = await asyncio.gather(
+                client.metrics.list(resource, span, "PT1M", counted, names.counted_by),
+                client.metrics.list(resource, span, "PT1M", names.latency, "Average"),
             )
-    return Measured(source=source, minutes=_minutes(told, names, newest))
+    return Measured(source=source, minutes=_minutes(names, counts, latency, newest))
 
 
-def _minutes(told: "Response", names: _Names, newest: datetime) -> tuple[Minute, ...]:
-    by_metric = {metric.name.value.lower(): _series(metric.timeseries) for metric in told.value}
-    requests = by_metric.get(names.requests.lower(), {})
-    failed = by_metric.get(names.failed.lower(), {})
-    latency = by_metric.get(names.latency.lower(), {})
+def _minutes(names: _Names, counts: "Response", latency: "Response", newest: datetime) -> tuple[Minute, ...]:
+    requests = _series(counts, names.requests, names.counted_by)
+    failed = _series(counts, names.failed, names.counted_by)
+    averages = _series(latency, names.latency, "Average")
     return tuple(
         Minute(
             at=at,
-            requests=requests.get(at, (None, None))[0],
-            failed=failed.get(at, (None, None))[0],
-            latency_ms=_scaled(latency.get(at, (None, None))[1], names.latency_to_ms),
+            requests=requests.get(at),
+            failed=failed.get(at),
+            latency_ms=None if averages.get(at) is None else averages[at] * names.latency_to_ms,
         )
-        for at in sorted({*requests, *failed, *latency})
+        for at in sorted({*requests, *failed, *averages})
         if at < newest
     )
 
 
-def _series(timeseries: "Sequence[TimeSeriesElement]") -> dict[datetime, tuple[float | None, float | None]]:
-    return {each.time_stamp: (each.total, each.average) for element in timeseries for each in element.data or ()}
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+def _series(told: "Response", metric: str, aggregation: str) -> dict[datetime, float]:
+    """The minutes of which Azure tells a value."""
+    values: dict[datetime, float] = {}
+    for each in told.value:
+        if each.name.value.lower() == metric.lower():
+            for element in each.timeseries:
+                for minute in element.data or ():
+                    value: float | None = getattr(minute, aggregation.lower())
+                    if value is not None:
+                        values[minute.time_stamp] = value
+    return values

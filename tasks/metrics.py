@@ -7,7 +7,7 @@ from rollback import metrics, probes
 from rollback.azure import AzureConnection
 from rollback.backend_plans import DeployPlan
 from rollback.context import current
-from rollback.errors import NotVerified, Transient
+from rollback.errors import NotVerified, RollbackError
 from rollback.metrics import Measured
 from rollback.models import now
 from rollback.probes import Prober, Tally
@@ -66,5 +66,5 @@ async def _measure(connection: AzureConnection, since: datetime) -> Measured:
     """Azure's metrics; nothing known where Azure does not tell now."""
     try:
         return await metrics.measure(connection, current().backend, since)
-    except Transient as error:
+    except RollbackError as error:
         return Measured(source=error.message)

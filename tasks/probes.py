@@ -89,14 +89,11 @@ async def verify_deployed(plan: DeployPlan) -> None:
 
 
 @step("Verify what came back", timeout_seconds=700)
-async def verify_taken_back(plan: ImagePlan) -> None:
-    """Show that users get what they got before; raises `NotVerified`."""
+async def verify_taken_back(plan: ImagePlan) -> str:
+    """Look at what users get now that the build before is back; returns what is left to people."""
     if problems := await _find_problems(plan.serving):
-        raise NotVerified(
-            f"{plan.target.name} was found bad and taken back, but what users get now is not right: "
-            f"{'; '.join(problems)}.",
-            remedy="Look at it as a user would; the build before is in place.",
-        )
+        return f"The build before is back, and what users get is not right either: {'; '.join(problems[:3])}."
+    return f"Users get {plan.serving.name} again, verified from outside. Mend the release."
 
 
 async def _find_problems(build: Build) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from prefect import Flow
 
 from flows.roll_back_backend import roll_back_backend
 from rollback.journal import Entry
@@ -73,11 +74,13 @@ class World:
         ]
 
 
-async def run_flow(watch: Callable[[Entry], None] | None = None, **parameters: object) -> Outcome:
-    """The flow as the command line runs it without a Prefect server."""
+async def run_flow(
+    watch: Callable[[Entry], None] | None = None, *, flow: Flow = roll_back_backend, **parameters: object
+) -> Outcome:
+    """The flow as the command line runs it without a Prefect server; `watch` is told the journal's entries."""
     token = watching.set((watch,) if watch else ())
     try:
-        outcome = await roll_back_backend.fn(**{"environment": "production", "reason": "a test", **parameters})
+        outcome = await flow.fn(**{"environment": "production", "reason": "a test", **parameters})
     finally:
         watching.reset(token)
     assert isinstance(outcome, Outcome)
@@ -87,6 +90,7 @@ async def run_flow(watch: Callable[[Entry], None] | None = None, **parameters: o
 def quick_platform_file(folder: Path, **backend: object) -> Path:
     """The platform's own file, with times that suit a sandbox which does not wait as Azure does."""
     quick = {"settle_seconds": 1, "swap_timeout_seconds": 20, **backend}
+    # A dotted name in a table of TOML is one of a table within it.
     lines = "\n".join(f"{name} = {value}" for name, value in quick.items())
     content = PLATFORM_FILE.read_text(encoding="utf-8")
     content = content.replace('slot = "staging"\n', f'slot = "staging"\n{lines}\n')
