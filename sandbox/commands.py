@@ -75,50 +75,46 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Custom role, as `az role definition create` takes it: all that the rollback principal may do, instead of *.",
 )
-def up(state: Path, detach: bool, pace: PaceName, scale: float, role: Path | None) -> None:
+@click.option(
+    "--record",
+    envvar="SANDBOX_RECORD",
+    show_envvar=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append every request to Azure's APIs and its answer to this file, without secrets.",
+)
+def up(state: Path, detach: bool, pace: PaceName, scale: float, role: Path | None, record: Path | None) -> None:
     """Start it, in the foreground unless --detach. What was there before goes on where it was."""
     folder = Folder(state)
     folder.make()
+    if role is not None:
+        from sandbox.rbac import read_role
+
+        read_role(role)
     if detach:
-        _up_detached(folder, pace, scale, role)
+        more = {"--role": role, "--record": record}
+        words = [word for name, path in more.items() if path is not None for word in (name, str(path.absolute()))]
+        _up_detached(folder, ["--pace", pace, "--scale", str(scale), *words])
     else:
-        _serve(folder, pace, scale, role)
+        _serve(folder, pace, scale, role, record)
 
 
-def _serve(folder: Folder, pace: PaceName, scale: float, role: Path | None) -> None:
+def _serve(folder: Folder, pace: PaceName, scale: float, role: Path | None, record: Path | None) -> None:
     # Here, not above: the other commands need neither a web server nor cryptography, and start at once.
     from sandbox.rbac import read_role
     from sandbox.server import Server
 
     rollback_role = read_role(role) if role is not None else None
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     held = folder.lock()
     try:
-        asyncio.run(Server(folder, pace, scale, rollback_role).run())
+        asyncio.run(Server(folder, pace, scale, rollback_role, record).run())
     finally:
         held.close()
 
 
-def _up_detached(folder: Folder, pace: PaceName, scale: float, role: Path | None) -> None:
+def _up_detached(folder: Folder, options: list[str]) -> None:
     folder.require_free()
-    if role is not None:
-        from sandbox.rbac import read_role
-
-        read_role(role)
-    command = [
-        sys.executable,
-        "-m",
-        "sandbox",
-        "up",
-        "--state",
-        str(folder.root),
-        "--pace",
-        pace,
-        "--scale",
-        str(scale),
-        *(["--role", str(role.absolute())] if role is not None else []),
-    ]
+    command = [sys.executable, "-m", "sandbox", "up", "--state", str(folder.root), *options]
     with folder.log.open("ab") as output:
         process = subprocess.Popen(
             command,

@@ -8,6 +8,7 @@ import secrets as randomness
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from aiohttp import web
 
@@ -26,6 +27,7 @@ from sandbox.keyvault.data_plane import DOMAIN as VAULT_DOMAIN
 from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
 from sandbox.proxy import ConnectProxy
+from sandbox.recording import Recorder
 from sandbox.registry import service as registry
 from sandbox.start import PUBLIC_HOST
 from sandbox.state import RoleDefinition, new_id
@@ -75,7 +77,12 @@ class Server:
     """The sandbox itself, in one state folder."""
 
     def __init__(
-        self, folder: Folder, pace_name: PaceName, scale: float, rollback_role: RoleDefinition | None = None
+        self,
+        folder: Folder,
+        pace_name: PaceName,
+        scale: float,
+        rollback_role: RoleDefinition | None = None,
+        record: Path | None = None,
     ) -> None:
         secrets = folder.secrets()
         if secrets is None:
@@ -99,6 +106,7 @@ class Server:
         self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
         self._public = public_host.PublicHost(self._world, self._front_end)
+        self._recorder = Recorder(record)
         self._kudu = Kudu(self._world, self._entra)
         self._runners: list[web.AppRunner] = []
 
@@ -190,6 +198,8 @@ class Server:
             except arm.ArmError as error:
                 response = error.response()
             seen.append(response.status)
+            if host == arm.HOST or host.endswith(VAULT_DOMAIN):
+                await self._recorder.note(request, host, response)
             if not response.prepared and host in (arm.HOST, entra.HOST):
                 response.headers["x-ms-request-id"] = request_id
                 response.headers["x-ms-correlation-request-id"] = request.headers.get(
