@@ -232,7 +232,7 @@ def measurements(run_start: datetime, swapped: datetime) -> Measurements:
     )
 
 
-def outcome_of(end_state: EndState, end: datetime, journal: Journal, **more: object) -> Outcome:
+def outcome_of(end_state: EndState, end: datetime, plan: SwapPlan | None, journal: Journal, **more: object) -> Outcome:
     steps = journal.steps()
     begun = {step.title for step in steps if step.state == "done"}
     return Outcome.model_validate(
@@ -242,7 +242,7 @@ def outcome_of(end_state: EndState, end: datetime, journal: Journal, **more: obj
             "environment": "production",
             "end_state": end_state,
             "done": [entry.text for entry in journal.entries if entry.event is Event.CONFIRMED],
-            "not_done": [step.title for step in PLAN.steps() if step.title not in begun and steps],
+            "not_done": [step.title for step in (plan.steps() if plan else ()) if step.title not in begun],
             "next_steps": PLAN.afterwards() if end_state.succeeded else ("Resume it with '--resume 1f6c20ab'.",),
             "started_at": START,
             "ended_at": end,
@@ -267,7 +267,7 @@ def story(name: str, folder: Path, *, usual: dict[str, float] | None = None, **m
         reason=PLAN.reason,
         started_by="oncall@fundrbolt.com",
     )
-    planless = name in {"refused", "no-step"}
+    plan = None if name in {"refused", "no-step"} else PLAN
     told = {"headline": headline, "evidence": EVIDENCE if end_state.succeeded else (), **more}
-    outcome = outcome_of(end_state, script.at + timedelta(seconds=0.2), journal, **told)
-    return tell(header, None if planless else PLAN, journal, outcome, usual)
+    outcome = outcome_of(end_state, script.at + timedelta(seconds=0.2), plan, journal, **told)
+    return tell(header, plan, journal, outcome, usual)

@@ -38,7 +38,7 @@ def critical_path(timeline: Timeline) -> str:
     if not timeline.bars:
         return "No step was begun."
     path = " → ".join(timeline.critical_titles)
-    whole = len(timeline.critical_titles) == len(timeline.bars)
+    whole = len(timeline.critical_titles) == len(timeline.bars) > 1
     return f"Critical path: {path}{' (each step waited for the one before it)' if whole else ''}."
 
 
