@@ -141,6 +141,18 @@ def test_a_run_shows_what_it_did_under_its_own_name(prefect: Prefect, world: Wor
     assert (world.serving, world.swaps) == (V2, ["client"])
 
 
+def test_a_long_wait_for_azure_has_a_progress_artifact_that_ends_with_it(prefect: Prefect, world: World) -> None:
+    world.control.break_("swap-accepted-late", seconds=6)
+    run = prefect.start()
+    assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
+    kind = {"flow_runs": {"id": {"any_": [run]}}, "artifacts": {"type": {"any_": ["progress"]}}}
+    found = prefect.ask("POST", "/artifacts/filter", kind)
+    (swap,) = (artifact for artifact in found if artifact["description"].startswith("Swap slots: "))
+    assert swap["data"] == 100
+    assert swap["description"].startswith("Swap slots: ended after ")
+    assert world.swaps == ["client"]
+
+
 def logs_of(prefect: Prefect, run: str) -> str:
     found = prefect.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
     return "\n".join(line["message"] for line in found)
