@@ -5,6 +5,7 @@ Every module tells one story; every Azure service is a folder that registers its
 - `commands` (`python -m sandbox …`), `control` (the same from Python), `server` (what `up` runs).
 - `proxy`, `certificates`: Azure's real host names, and nothing else, through CONNECT and TLS.
 - `entra`, `rbac`, `arm`: who may do what, and the frame around every request to Azure Resource Manager.
+- `keyvault`: vaults, their secrets, and the references to them in app settings.
 - `web`: Microsoft.Web, sites and slots. `fundrbolt`: what runs in the slots. `front`: the cache before production.
 - `state`, `start`: what is where, and how it stands in the beginning. `pace`: how long things take.
 - `faults`: what can be broken on demand.
