@@ -1,6 +1,7 @@
 # Two commands for newcomers: `make drill` shows the main job on the sandbox, `make test` runs every check.
 PYTHON ?= python3
 BIN := .venv/bin
+MODE ?= rollback
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
@@ -18,8 +19,8 @@ install: .venv/installed  ## A virtual environment with exactly the versions of 
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-drill: install   ## Production serves a bad release; roll it back on the sandbox, in the foreground
-	@$(BIN)/python -m deployments.drill
+drill: install   ## Rehearse on the sandbox, in the foreground; MODE=rollback (the default) or MODE=deployment
+	@$(BIN)/python -m deployments.drill --mode $(MODE)
 
 up: install      ## Sandbox, Prefect server with UI, and worker, until Ctrl-C
 	@$(BIN)/python -m deployments.up

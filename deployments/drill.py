@@ -1,6 +1,8 @@
-"""`make drill`: production serves a bad release; roll it back on the sandbox, and show what users got meanwhile.
+"""`make drill`: rehearse on the sandbox while users go on using it, and show what they got meanwhile.
 
-The exit status is that of the rollback, or 1 where users were not shown to get the good release again.
+`rollback`: production serves a bad release and is rolled back. `deployment`: a release that passes its probes on the
+slot turns production bad, and the guarded deployment swaps back. The exit status is 0 where that is what happened, else
+that of the command, or 1 where users were not shown to get the good release again.
 """
 
 import json
@@ -11,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,11 @@ from pydantic import BaseModel
 
 from deployments.local_platform import ROOT, LocalPlatform
 from rollback.errors import Permanent, RollbackError
+from rollback.outcomes import EndState
 from rollback.runs import Store
 
 PUBLIC_URL = "https://api.fundrbolt.com"
-BAD, GOOD = "v1.2.3", "v1.2.2"
+BAD, GOOD, NEW = "v1.2.3", "v1.2.2", "v1.2.1"
 INTERVAL_SECONDS = 0.5
 ENOUGH_ERRORS = 5
 """Seen by users, before anybody would call for a rollback."""
@@ -31,6 +35,24 @@ GOOD_INTERVALS = 4
 """In a row with answers from the good release only, and none of them an error: users are served by it."""
 WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What is rehearsed: the command that an operator or CI gives, and the end state that it must come to."""
+
+    command: tuple[str, ...]
+    reason: str
+    ends: EndState
+
+
+ROLLBACK = Drill(("roll-back-backend", "--environment", "production"), f"drill: {BAD} fails", EndState.ROLLED_BACK)
+DEPLOYMENT = Drill(
+    ("deploy-backend", "--environment", "production", "--release", NEW, "--watch-minutes", "1"),
+    f"drill: {NEW} fails as soon as it has users",
+    EndState.TAKEN_BACK,
+)
+MODES = {"rollback": ROLLBACK, "deployment": DEPLOYMENT}
 
 
 class Interval(BaseModel):
@@ -97,14 +119,17 @@ def told(intervals: Iterable[Interval]) -> str:
     help="Folder in which each drill makes its own.",
 )
 @click.option(
+    "--mode", type=click.Choice(list(MODES)), default="rollback", show_default=True, help="What is rehearsed."
+)
+@click.option(
     "--pace", type=click.Choice(["fast", "azure"]), default="fast", show_default=True, help="As slow as Azure?"
 )
-def main(state: Path, pace: str) -> None:
-    """Roll production back on the sandbox, while users go on using it."""
+def main(state: Path, mode: str, pace: str) -> None:
+    """Rehearse a rollback, or a guarded deployment, on the sandbox, while users go on using it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = state / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     try:
-        status = _drill(folder, pace)
+        status = _drill(folder, MODES[mode], pace)
     except RollbackError as error:
         click.echo(f"✗ drill: {error} Everything is kept in {folder}.", err=True)
         sys.exit(1)
@@ -114,7 +139,7 @@ def main(state: Path, pace: str) -> None:
     sys.exit(status)
 
 
-def _drill(folder: Path, pace: str) -> int:
+def _drill(folder: Path, drill: Drill, pace: str) -> int:
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -124,24 +149,35 @@ def _drill(folder: Path, pace: str) -> int:
         platform.start_server()
         say("Starting a local Azure, and Prefect beside it …")
         platform.start_sandbox("--pace", pace)
+        if drill is DEPLOYMENT:
+            platform.ask_sandbox("break", "redeploy", f"release={GOOD}", "slot=production")
         users = Users(platform)
-        users.wait(lambda seen: sum(each.requests - each.ok for each in seen) >= ENOUGH_ERRORS, "users saw no errors")
-        say(f"Users of {PUBLIC_URL} suffer: {told(users.intervals())}")
+        users.wait(_enough_errors if drill is ROLLBACK else _all_good, "users did not get what the drill begins with")
+        say(f"Users of {PUBLIC_URL}: {told(users.intervals())}")
         platform.wait_for_server()
         say(f"Prefect's UI: {platform.ui_url}")
         platform.start_worker()
-        say(f'rollback run roll-back-backend --environment production --reason "drill: {BAD} fails"\n')
+        say(f'rollback run {" ".join(drill.command)} --reason "{drill.reason}"\n')
         begun = datetime.now(UTC)
-        status = _roll_back(platform)
-        if status == 0:
+        status = _run(platform, drill)
+        if status == drill.ends.exit_status:
+            status = 0
             users.wait(lambda seen: _are_served(seen, begun), f"users were not served by {GOOD} only")
         intervals = users.intervals()
     return _conclude(folder, intervals, begun, status)
 
 
-def _roll_back(platform: LocalPlatform) -> int:
+def _enough_errors(seen: list[Interval]) -> bool:
+    return sum(each.requests - each.ok for each in seen) >= ENOUGH_ERRORS
+
+
+def _all_good(seen: list[Interval]) -> bool:
+    return len(seen) >= GOOD_INTERVALS and all(each.is_good for each in seen[-GOOD_INTERVALS:])
+
+
+def _run(platform: LocalPlatform, drill: Drill) -> int:
     """Run the command as an operator would, in this terminal; Ctrl-C is passed on, and it ends by itself."""
-    command = ["run", "roll-back-backend", "--environment", "production", "--reason", f"drill: {BAD} fails"]
+    command = ["run", *drill.command, "--reason", drill.reason]
     process = subprocess.Popen(  # noqa: S603 - our own program, with arguments that we chose
         [sys.executable, "-m", "deployments.cli", *command],
         cwd=ROOT,
@@ -149,11 +185,23 @@ def _roll_back(platform: LocalPlatform) -> int:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+    if drill is DEPLOYMENT:
+        _turn_bad_with_users(platform, process)
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
+
+
+def _turn_bad_with_users(platform: LocalPlatform, process: subprocess.Popen[bytes]) -> None:
+    """Let the new release fail as soon as production serves it."""
+    while process.poll() is None:
+        status = json.loads(platform.ask_sandbox("status", "--json"))
+        if status["sites"]["production"]["slots"]["production"]["release"] == NEW:
+            platform.ask_sandbox("break", "app-error", "share=0.4", "slot=production", "follows=build")
+            return
+        time.sleep(LOOK_SECONDS)
 
 
 def _are_served(seen: list[Interval], begun: datetime) -> bool:

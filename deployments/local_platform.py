@@ -104,10 +104,14 @@ class LocalPlatform:
         if self._ask_sandbox("down") is None and self._ask_sandbox("env") is not None:
             raise NotStarted("The sandbox has not ended.", remedy=f"See {self.log('sandbox')}.")
 
+    def ask_sandbox(self, *command: str) -> str:
+        """What a command of the sandbox answers; raises `NotStarted` where it refuses or does not run."""
+        return self._run("sandbox", *SANDBOX, *command, "--state", str(self.sandbox_folder))
+
     def _ask_sandbox(self, command: str) -> str | None:
         """What a command of the sandbox answers; none where no sandbox runs in the folder."""
         try:
-            return self._run("sandbox", *SANDBOX, command, "--state", str(self.sandbox_folder))
+            return self.ask_sandbox(command)
         except NotStarted:
             return None
 

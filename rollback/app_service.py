@@ -222,7 +222,7 @@ class AppService:
                 await self._apps.update_configuration_slot(*self._names, slot, config, **ONE_TRY)
 
     async def get_log_tail(self, slot: str, lines: int) -> list[str]:
-        """The last lines of a slot's container log, with every app setting's value blacked out."""
+        """The last lines of a slot's container log, with every app setting's value blackened, but for names of Azure's."""
         with our_errors(f"container log of {self._describe(slot)}"):
             if slot == PRODUCTION:
                 stream = await self._apps.get_web_site_container_logs(*self._names)
@@ -231,7 +231,9 @@ class AppService:
                 stream = await self._apps.get_web_site_container_logs_slot(*self._names, slot)
                 settings = await self._apps.list_application_settings_slot(*self._names, slot)
             content = b"".join([chunk async for chunk in stream]) if stream else b""
-        text = blacken(content.decode("utf-8", "replace"), (settings.properties or {}).values())
+        names = " ".join((*self._names, slot))
+        values = [value for value in (settings.properties or {}).values() if value not in names]
+        text = blacken(content.decode("utf-8", "replace"), values)
         return text.splitlines()[-lines:]
 
     async def merge_tags(self, tags: dict[str, str]) -> None:

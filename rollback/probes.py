@@ -73,7 +73,7 @@ class Tally:
 
     def __str__(self) -> str:
         text = f"{self.good} of {len(self.answers)} good"
-        return f"{text}; {'; '.join(map(str, self.bad[:3]))}" if self.bad else text
+        return f"{text}; {'; '.join(dict.fromkeys(map(str, self.bad[:20])))}" if self.bad else text
 
 
 class Prober:

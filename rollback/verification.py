@@ -6,6 +6,7 @@ happens to look good would prove nothing.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 
 from rollback.models import Model
@@ -14,6 +15,8 @@ from rollback.settings import Probes
 
 PAUSE_SECONDS = 0.3
 """Between two rounds of health pages."""
+MOST_TOLD = 3
+"""Different problems of one host, in words."""
 RULE_OF_THREE = 3
 """n requests without an error: with 95 % confidence fewer than 3/n of all fail."""
 
@@ -75,7 +78,8 @@ def _problems(tallies: Iterable[Tally], probes: Probes, release: str | None) -> 
     answers = [answer for tally in tallies for answer in tally.answers]
     if cached := [each for each in answers if each.cached]:
         return [f"{cached[0]}: what users get there is not known; purge the cache"]
-    problems = [str(each) for each in answers if not each.good][:3]
+    failed = Counter(str(each) for each in answers if not each.good)
+    problems = [f"{text} ({times} of {len(answers)})" for text, times in failed.most_common(MOST_TOLD)]
     if release is None or problems:
         return problems
     return _wrong_version(answers, probes, release)

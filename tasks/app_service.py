@@ -136,10 +136,13 @@ async def take_back(plan: ImagePlan) -> None:
 
 @step("Read the log", timeout_seconds=60)
 async def show_log_tail(plan: ImagePlan) -> None:
-    """Keep the last lines of the app's log in the report; where Azure does not give it, that is said."""
+    """Keep the last lines of the log in the report, from where the image runs; where Azure gives none, that is said."""
     run = current()
     try:
-        lines = await (await run.app_service()).get_log_tail(plan.place, LOG_LINES)
+        app = await run.app_service()
+        production = await app.get_slot(PRODUCTION)
+        swapped = production.build.digest == plan.target.digest
+        lines = await app.get_log_tail(PRODUCTION if swapped else plan.place, LOG_LINES)
     except RollbackError as error:
         lines = [f"The log could not be read: {error.message}"]
     for line in lines:
