@@ -222,7 +222,7 @@ class AppService:
                 await self._apps.update_configuration_slot(*self._names, slot, config, **ONE_TRY)
 
     async def get_log_tail(self, slot: str, lines: int) -> list[str]:
-        """The last lines of a slot's container log, with every app setting's value blackened, but for names of Azure's."""
+        """The last lines of a container log, with the values of app settings blackened, but for Azure's own names."""
         with our_errors(f"container log of {self._describe(slot)}"):
             if slot == PRODUCTION:
                 stream = await self._apps.get_web_site_container_logs(*self._names)
