@@ -1,5 +1,7 @@
 """`rollback approve`: see the plan of a waiting run, and hand over one's word for exactly that plan."""
 
+import logging
+
 import click
 
 from deployments.procedures import open_store, plan_of
@@ -63,4 +65,6 @@ def _token(wanted: Wanted) -> str | None:
         return None
     from rollback.approvals.tokens import callers_token
 
+    # The SDK tells at length which credentials it has tried; what is wrong is in our error.
+    logging.getLogger().addHandler(logging.NullHandler())
     return callers_token(wanted.scope)

@@ -62,7 +62,7 @@ async def require(plan: Plan) -> None:
     requirement = run.settings.approval.requirement(plan)
     async with telling(TITLE):
         if requirement.rule.needs is Need.NONE:
-            run.note(f"Approval {requirement.words}.")
+            _tell(run, f"{requirement.words[0].upper()}{requirement.words[1:]}.")
             run.approvals = [requirement.words]
             return
         waiting = await _begin(run, plan, requirement)
@@ -71,6 +71,12 @@ async def require(plan: Plan) -> None:
         finally:
             run.approvals = [str(each) for each in waiting.approvals]
         await _in_time(_publish(plan, run.approvals))
+
+
+def _tell(run: Run, text: str) -> None:
+    """In the journal, and in the log, which is what Prefect's page shows of a run that waits."""
+    run.note(text)
+    log.info("%s", text)
 
 
 async def _begin(run: Run, plan: Plan, requirement: Requirement) -> "Waiting":
@@ -85,12 +91,15 @@ async def _begin(run: Run, plan: Plan, requirement: Requirement) -> "Waiting":
     if rule.people == 2 and FlowRunContext.get() is None:
         # Prefect knows no users: who started a run there is not known, whatever credential its worker has.
         starter = await tokens.own_identity(run.settings.azure)
-        run.note(
-            f"Started by {starter.name or starter.oid} ({starter.upn})." if starter else "Who started it is unknown."
+        _tell(
+            run,
+            f"Started by {starter.name or starter.oid} ({starter.upn})." if starter else "Who started it is unknown.",
         )
     name, books = run.header.run, run.store.approvals
     record = books.record(run.folder.folder, name)
-    waiting = Waiting(plan, name, requirement, books, record, verifier=verifier, starter=starter, tell=run.note)
+    waiting = Waiting(
+        plan, name, requirement, books, record, verifier=verifier, starter=starter, tell=lambda text: _tell(run, text)
+    )
     waiting.take_kept()
     return waiting
 
@@ -98,7 +107,7 @@ async def _begin(run: Run, plan: Plan, requirement: Requirement) -> "Waiting":
 async def _wait(run: Run, waiting: "Waiting") -> None:
     if not waiting.missing:
         return
-    run.note(_how_to(waiting))
+    _tell(run, _how_to(waiting))
     scope = run.settings.approval.signers().scope if waiting.requirement.rule.needs is Need.SIGNED else ""
 
     def wanted() -> Wanted:
@@ -117,7 +126,7 @@ async def _wait(run: Run, waiting: "Waiting") -> None:
                 return waiting.take_click(offer.plan_hash, offer.note, via)
             return await waiting.take_token(offer.plan_hash, offer.token.get_secret_value(), offer.note, via)
         except ApprovalRefused as error:
-            run.note(f"An approval was handed over and does not count: {error.message}")
+            _tell(run, f"An approval was handed over and does not count: {error.message}")
             raise
 
     async with listening(run.folder.folder, wanted, take), _paused_in_prefect(run, waiting):
@@ -154,13 +163,13 @@ async def _ask_in_prefect(run: Run, waiting: "Waiting") -> None:
         try:
             typed = await _pause(waiting, said)
         except AWAY as error:
-            run.note(f"Prefect cannot show that this run waits ({type(error).__name__}); 'rollback approve' works.")
+            _tell(run, f"Prefect cannot show that this run waits ({type(error).__name__}); 'rollback approve' works.")
             return
         try:
             waiting.take_click(typed.plan_hash if typed else "", typed.note if typed else "", "Prefect UI")
         except ApprovalRefused as error:
             said = str(error)
-            run.note(f"Resumed in Prefect, which does not count: {error.message}")
+            _tell(run, f"Resumed in Prefect, which does not count: {error.message}")
 
 
 async def _pause(waiting: "Waiting", said: str) -> Click | None:
@@ -194,7 +203,7 @@ def _description(waiting: "Waiting", said: str) -> str:
     given = "".join(f"\n- {each}" for each in waiting.approvals)
     parts = [
         f"⚠️ **{said}**" if said else "",
-        f"**Approval {waiting.requirement.words}**, until {waiting.until:%H:%M:%S} UTC. {how}",
+        f"**Approval**: {waiting.requirement.words}, until {waiting.until:%H:%M:%S} UTC. {how}",
         given,
         plan_markdown(waiting.plan),
     ]
