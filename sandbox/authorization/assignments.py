@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from sandbox import rbac
 from sandbox.arm import ArmError, Call, Route, collection
 from sandbox.authorization.definitions import definition_id, find
+from sandbox.authorization.people import everybody
 from sandbox.resources import SCOPES, scope_of
 from sandbox.state import RoleAssignment, State
 
@@ -31,7 +32,7 @@ class Body(BaseModel):
 
 
 def _assignment_json(state: State, assignment: RoleAssignment) -> dict[str, Any]:
-    principal = next((each for each in state.principals if each.object_id == assignment.principal_id), None)
+    principal = next((each for each in everybody(state) if each.object_id == assignment.principal_id), None)
     return {
         "properties": {
             "roleDefinitionId": definition_id(state, assignment.role_id),
@@ -93,7 +94,7 @@ async def _get(call: Call) -> web.Response:
 async def _put(call: Call) -> web.Response:
     state, properties, scope = call.world.state, call.parse(Body).properties, scope_of(call)
     role = find(call, properties.role_definition_id.rpartition("/")[2])
-    if all(each.object_id != properties.principal_id.lower() for each in state.principals):
+    if all(each.object_id != properties.principal_id.lower() for each in everybody(state)):
         raise ArmError(
             400,
             "PrincipalNotFound",

@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from sandbox.arm import missing
+from sandbox.authorization.people import everybody
 from sandbox.directory import GRAPH
 from sandbox.entra import Entra, TokenRefusedError
 from sandbox.state import Principal
@@ -57,7 +58,7 @@ class Graph:
                 return _object_json(caller)
             case "POST", ["directoryObjects", "getByIds"]:
                 ids = _wanted(await request.read())
-                return {"value": [_object_json(each) for each in self._world.state.principals if each.object_id in ids]}
+                return {"value": [_object_json(each) for each in everybody(self._world.state) if each.object_id in ids]}
             case "GET", ["groups", group, "members"]:
                 members = [each for each in self._world.state.principals if group in each.groups]
                 return {"value": [_object_json(each) for each in members]}
@@ -69,7 +70,7 @@ class Graph:
                 raise missing(request, "Microsoft Graph is there for names only")
 
     def _of_kind(self, kind: str) -> list[Principal]:
-        return [each for each in self._world.state.principals if each.kind == COLLECTIONS[kind]]
+        return [each for each in everybody(self._world.state) if each.kind == COLLECTIONS[kind]]
 
     def _one(self, kind: str, name: str) -> Principal:
         found = next((each for each in self._of_kind(kind) if name.lower() in _names(each)), None)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -149,7 +150,8 @@ def _span(text: str | None) -> tuple[datetime, datetime]:
     if text is None:
         return now() - DEFAULT_SPAN, now()
     try:
-        begin, end = (_instant(each) for each in text.split("/"))
+        # The Azure CLI quotes the time span twice, and Azure takes it.
+        begin, end = (_instant(each) for each in unquote(text).split("/"))
     except ValueError as error:
         raise MetricsError(f"Invalid timespan: {text}. It must be start/end, both as ISO 8601 instants.") from error
     if begin >= end:

@@ -3,7 +3,7 @@
 They belong to the place: a swap leaves them where they are, and no process notices a change.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -51,6 +51,30 @@ def _set(call: Call, slot: Slot, tags: dict[str, str]) -> None:
             raise ArmError(400, "InvalidTagNameOrValue", f"The tag '{name[:MOST_NAME]}' has an invalid name or value.")
     slot.tags = tags
     call.world.save()
+
+
+async def _put_site(call: Call) -> web.Response:
+    """A whole site, as the Azure CLI sends it back with other tags; anything else that would change is 501."""
+    site, slot = find(call)
+    require_idle(call.world, site)
+    given, current = call.parse(SitePatch), site_json(call.world, site, slot)["properties"]
+    changed = [
+        name
+        for name, value in (given.properties or {}).items()
+        if value is not None and not _says_the_same(value, current.get(name))
+    ]
+    if changed:
+        raise missing(call.request, f"a site's tags can be put; {', '.join(changed)} would change")
+    _set(call, slot, given.tags or {})
+    return web.json_response(site_json(call.world, site, slot))
+
+
+def _says_the_same(given: object, current: object) -> bool:
+    """Whether everything given is as it is; what is left out or null changes nothing."""
+    if not isinstance(given, dict) or not isinstance(current, dict):
+        return given == current
+    asked, found = cast("dict[str, object]", given), cast("dict[str, object]", current)
+    return all(value is None or _says_the_same(value, found.get(name)) for name, value in asked.items())
 
 
 async def _patch_site(call: Call) -> web.Response:
@@ -108,6 +132,7 @@ async def _delete_tags(call: Call) -> web.Response:
 
 ROUTES = [
     *for_site_and_slot("PATCH", "", "{sites}/write", _patch_site),
+    *for_site_and_slot("PUT", "", "{sites}/write", _put_site),
     *for_site_and_slot("GET", PATH, f"{ACTION}/read", _get_tags),
     *for_site_and_slot("PUT", PATH, f"{ACTION}/write", _put_tags),
     *for_site_and_slot("PATCH", PATH, f"{ACTION}/write", _patch_tags),

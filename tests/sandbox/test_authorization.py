@@ -121,6 +121,15 @@ async def test_the_directory_tells_names(https, control):
     assert [each["displayName"] for each in members.json()["value"]] == ["Lead", "Second"]
 
 
+async def test_identities_of_apps_have_names_too(https, control, roles):
+    token = control.token("lead", "https://graph.microsoft.com/.default")
+    assigned = [each async for each in roles.role_assignments.list_for_subscription()]
+    wanted = {"ids": [each.principal_id for each in assigned]}
+    found = (await graph(https, token, "POST", "/directoryObjects/getByIds", json=wanted)).json()["value"]
+    assert {each["id"] for each in found} == {each.principal_id for each in assigned}
+    assert {each.principal_type for each in assigned} == {"User", "Group", "ServicePrincipal"}
+
+
 async def test_the_directory_refuses_what_it_does_not_know(https, control):
     token = control.token("lead", "https://graph.microsoft.com/.default")
     assert (await graph(https, token, "GET", "/users/nobody")).json()["error"]["code"] == "Request_ResourceNotFound"

@@ -33,6 +33,16 @@ async def test_tags_are_patched_and_no_process_notices(sdk, arm, control):
     assert (await arm.ask("PATCH", SITE, json={"properties": {"httpsOnly": False}})).status_code == 501
 
 
+async def test_a_whole_site_is_put_back_with_other_tags_and_nothing_else(arm):
+    site = (await arm.ask("GET", SITE)).json()
+    put = await arm.ask("PUT", SITE, json={**site, "tags": RECORD})
+    assert (put.status_code, put.json()["tags"]) == (200, RECORD)
+    for change in ({"httpsOnly": False}, {"siteConfig": {"linuxFxVersion": pinned("v1.2.1")}}, {"unheardOf": 1}):
+        refused = await arm.ask("PUT", SITE, json={**site, "properties": {**site["properties"], **change}})
+        assert (refused.status_code, next(iter(change)) in refused.text) == (501, True)
+    assert (await arm.ask("GET", SITE)).json()["tags"] == RECORD
+
+
 async def test_tags_stay_where_they_are_in_a_swap(sdk, arm, swapped):
     await arm.ask("PATCH", SITE, json={"tags": RECORD})
     await arm.swap()
