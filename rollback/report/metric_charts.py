@@ -7,9 +7,10 @@ from statistics import fmean
 
 from rollback.measurements import Measurements, Minute
 from rollback.report import charts
-from rollback.report.charts import WIDE, Palette, Spec
+from rollback.report.charts import Palette, Spec
 
 MINUTE = timedelta(minutes=1)
+TICK_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 360)
 HEIGHT = 150
 UNKNOWN = "not measured"
 
@@ -91,12 +92,14 @@ def _description(measured: Measurements, quantity: Quantity) -> str:
 def _spec(
     measured: Measurements, quantity: Quantity, palette: Palette, start: datetime, end: datetime, width: int
 ) -> Spec:
-    known = [(minute.at, quantity.value(minute)) for minute in measured.minutes]
+    first = min(start, *(minute.at for minute in measured.minutes))
+    last = max(end, *(minute.at + MINUTE for minute in measured.minutes))
+    known = _every_minute(measured, quantity, last)
     top = max([quantity.least_top, *(1.15 * value for _, value in known if value is not None)])
     across: Spec = {
         "type": "temporal",
-        "scale": {"type": "utc", "domain": _domain(measured, start, end), "nice": False},
-        "axis": {"format": "%H:%M", "title": "UTC", "grid": False, "tickCount": 8 if width == WIDE else 4},
+        "scale": {"type": "utc", "domain": [_stamp(first), _stamp(last)], "nice": False},
+        "axis": {"format": "%H:%M", "title": "UTC", "grid": False, "values": _ticks(first, last, width // 80)},
     }
     upward: Spec = {
         "type": "quantitative",
@@ -119,7 +122,7 @@ def _spec(
         "width": width - 40,
         "height": HEIGHT,
         "layer": [
-            _unknown(measured, quantity, palette, across),
+            _unknown(known, palette, across, last),
             _run(palette, across, start, end),
             {
                 "data": data,
@@ -137,15 +140,20 @@ def _spec(
                 "mark": {"type": "point", "filled": True, "size": 28, "color": colour},
                 "encoding": {**encoding, "description": {"field": "words"}},
             },
-            *_marks(measured, palette, across),
+            *_marks(measured, palette, across, first, last),
         ],
     }
 
 
-def _domain(measured: Measurements, start: datetime, end: datetime) -> list[str]:
-    first = min(start, *(minute.at for minute in measured.minutes))
-    last = max(end, *(minute.at + MINUTE for minute in measured.minutes))
-    return [_stamp(first), _stamp(last)]
+def _ticks(first: datetime, last: datetime, most: int) -> list[str]:
+    """Whole minutes, so far apart that their labels do not touch."""
+    step = next((each for each in TICK_MINUTES if (last - first) / (each * MINUTE) <= most), TICK_MINUTES[-1])
+    at = first.replace(minute=first.minute - first.minute % min(step, 60), second=0, microsecond=0)
+    ticks: list[str] = []
+    while at <= last:
+        ticks += [_stamp(at)] if at >= first else []
+        at += step * MINUTE
+    return ticks
 
 
 def _stamp(at: datetime) -> str:
@@ -171,24 +179,38 @@ def _run(palette: Palette, across: Spec, start: datetime, end: datetime) -> Spec
     return _band([value], palette.azure, across, 0.22)
 
 
-def _unknown(measured: Measurements, quantity: Quantity, palette: Palette, across: Spec) -> Spec:
+def _every_minute(measured: Measurements, quantity: Quantity, last: datetime) -> list[tuple[datetime, float | None]]:
+    """Each minute with its value; those of which Azure did not tell at all are unknown too."""
+    told = {minute.at: quantity.value(minute) for minute in measured.minutes}
+    at = measured.minutes[0].at
+    found: list[tuple[datetime, float | None]] = []
+    while at < last:
+        found.append((at, told.get(at)))
+        at += MINUTE
+    return found
+
+
+def _unknown(known: Sequence[tuple[datetime, float | None]], palette: Palette, across: Spec, last: datetime) -> Spec:
     values = [
-        {"from": _stamp(minute.at), "to": _stamp(minute.at + MINUTE), "words": f"{minute.at:%H:%M}: {UNKNOWN}"}
-        for minute in measured.minutes
-        if quantity.value(minute) is None
+        {"from": _stamp(at), "to": _stamp(min(at + MINUTE, last)), "words": f"{at:%H:%M}: {UNKNOWN}"}
+        for at, value in known
+        if value is None
     ]
     return _band(values, palette.band, across, 1)
 
 
-def _marks(measured: Measurements, palette: Palette, across: Spec) -> list[Spec]:
+def _marks(measured: Measurements, palette: Palette, across: Spec, first: datetime, last: datetime) -> list[Spec]:
     rule: Spec = {"type": "rule", "color": palette.ink, "strokeDash": [4, 3]}
-    text: Spec = {"type": "text", "align": "left", "baseline": "top", "dx": 4, "color": palette.ink, "aria": False}
+    text: Spec = {"type": "text", "baseline": "top", "color": palette.ink, "aria": False}
     layers: list[Spec] = []
     for number, mark in enumerate(measured.marks):
         values = [{"at": _stamp(mark.at), "text": mark.text, "words": f"{mark.at:%H:%M:%S}: {mark.text}"}]
         x = {"field": "at", **across}
         # One under the other: instants of one run are close together.
-        below = {**text, "dy": 2 + 14 * number}
+        inwards = (
+            {"align": "right", "dx": -4} if (mark.at - first) / (last - first) > 0.8 else {"align": "left", "dx": 4}
+        )
+        below = {**text, **inwards, "dy": 2 + 14 * number}
         layers += [
             {"data": {"values": values}, "mark": rule, "encoding": {"x": x, "description": {"field": "words"}}},
             {

@@ -36,6 +36,7 @@ def html(story: Story) -> str:
         colours=charts.FIXED,
         dark=charts.FIXED_DARK,
         metrics=[_metric(story, ERRORS), _metric(story, LATENCY)],
+        measured_after=bool(measured and any(minute.at >= end for minute in measured.minutes)),
         phases=metric_charts.rows(measured, start, end) if measured and measured.minutes else [],
     )
 

@@ -228,6 +228,27 @@ def test_users_errors_and_latency_are_drawn_with_the_swap_and_the_minutes_nobody
     assert "02:58 29.0" in page.text
 
 
+def test_a_report_that_is_written_at_once_says_that_what_came_after_is_not_counted_yet(tmp_path: Path) -> None:
+    swapped = START + timedelta(seconds=36)
+    all_of_it = measurements(START, swapped)
+    until_now = all_of_it.model_copy(update={"minutes": all_of_it.minutes[:10]})
+    _, early = write("good", tmp_path, measurements=until_now)
+    _, late = write("approved", tmp_path, measurements=measurements(START, START + timedelta(minutes=23)))
+
+    assert "had not counted a whole minute after the run" in early.words
+    assert "After not measured not measured not measured" in early.words
+    assert early.labels.count("02:58: not measured") == 4, "the minute of the swap is not drawn as fine"
+    assert "had not counted" not in late.words
+
+
+def test_a_minute_that_azure_left_out_is_not_measured_rather_than_bridged(tmp_path: Path) -> None:
+    all_of_it = measurements(START, START + timedelta(seconds=36))
+    holed = all_of_it.model_copy(update={"minutes": (*all_of_it.minutes[:7], *all_of_it.minutes[8:])})
+    _, page = write("good", tmp_path, measurements=holed)
+
+    assert page.labels.count("02:55: not measured") == 4
+
+
 def test_a_minute_without_requests_has_no_error_rate(tmp_path: Path) -> None:
     quiet = Measurements(source="x", minutes=(Minute(at=START, requests=0, failed=0, latency_ms=None),))
     _, page = write("good", tmp_path, measurements=quiet)
