@@ -5,11 +5,11 @@ MODE ?= rollback
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: help install drill up test torture lint types contracts clean
+.PHONY: help install drill up test torture lost-machine lint types contracts clean
 .DEFAULT_GOAL := help
 
 help:            ## What can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 install: .venv/installed  ## A virtual environment with exactly the versions of requirements.txt
 
@@ -30,6 +30,9 @@ test: install lint types contracts  ## Lint, types, import contracts and every t
 
 torture: install ## Kill and resume a hundred rollbacks at random moments; up to 40 minutes
 	PYTHONPATH=tests $(BIN)/python tests/torture.py
+
+lost-machine: install ## Lose a machine in the middle of a rollback, and see how long another takes; 2 minutes
+	PYTHONPATH=tests $(BIN)/python tests/lost_machine.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -21,7 +21,6 @@ import psutil
 from rollback.errors import Permanent
 
 ROOT = Path(__file__).parent.parent
-PREFECT_FILE = "deployments/prefect.yaml"
 WORK_POOL = "rollback"
 """Of that file and of the platform file."""
 SANDBOX = ("-m", "sandbox")
@@ -132,7 +131,7 @@ class LocalPlatform:
         """Start the worker, and deploy the procedures as soon as it has made its work pool; raises `NotStarted`."""
         self.start("worker", "-m", "deployments.worker")
         self._wait_for("worker", f"/api/work_pools/{WORK_POOL}")
-        self._run("deploy", "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", PREFECT_FILE)
+        self._run("deploy", "-m", "deployments.deploy")
 
     def check(self) -> None:
         """Raise `NotStarted` where a part has ended by itself."""

@@ -23,6 +23,8 @@ TAKEN_WITHIN_SECONDS = 10.0
 """A live worker takes a run in under a second."""
 LOOK_SECONDS = 0.25
 AWAY_NOTE_SECONDS = 5.0
+LOST = "Lost"
+"""The state of a run whose heartbeats stopped, as automations.yaml calls it."""
 GONE_SECONDS = 10.0
 """For a run whose process is gone: so long Prefect may take to notice, or its last words to arrive."""
 MOST_SECONDS = 6000.0
@@ -105,7 +107,7 @@ class Following:
         if run is None:
             return self._journal.outcome() if self._journal.ended else self._lost("Prefect does not answer")
         if run.state.is_final and not (self._taken_back_at and run.run_count == 0):
-            return self._outcome(run)
+            return None if _may_go_on(run) else self._outcome(run)
         if run.run_count == 0 and self._cancelling is None:
             await self._check_taken(run)
         return self._lost("Prefect still calls it running")
@@ -186,3 +188,8 @@ class Following:
         except PrefectAway as error:
             self._view.say(f"It could not be cancelled, and goes on: {error}. Ctrl-C tries again.")
             self._cancelling = None
+
+
+def _may_go_on(run: FlowRun) -> bool:
+    """Whether a run that is lost may be scheduled again in a moment: an automation does."""
+    return run.state.name == LOST and (now() - run.state.timestamp).total_seconds() < GONE_SECONDS

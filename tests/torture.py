@@ -242,7 +242,7 @@ def strike(torture: Torture, made: Round, run: str, away: float) -> None:
     if made.victim != "run":
         torture.kill("worker")
     if made.victim != "worker" and not torture.kill_run(run):
-        made.resumed = "was over already"
+        made.resumed = "nothing to kill"
     if made.victim != "run":
         torture.start_worker()
 

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
@@ -14,7 +16,7 @@ import pytest
 from rollback_command import RUN, Command, wait_until
 from support import V2, V3, Sandbox, World, quick_platform_file
 
-from deployments.local_platform import LocalPlatform
+from deployments.local_platform import ROOT, LocalPlatform
 from rollback.journal import Event
 from rollback.runs import Store
 
@@ -129,6 +131,14 @@ def test_the_deployment_has_a_form_with_help_and_refuses_what_does_not_fit(prefe
         prefect.start(dry_run="perhaps")
     assert refused.value.code == 409
     refused.value.close()
+
+
+def test_deploying_twice_makes_each_automation_once(prefect: Prefect) -> None:
+    command = [sys.executable, "-m", "deployments.deploy"]
+    subprocess.run(command, cwd=ROOT, env=prefect.platform.environment, check=True, capture_output=True)
+    found = prefect.ask("POST", "/automations/filter", {})
+    assert sorted(each["name"] for each in found) == ["rollback-run-lost", "rollback-run-lost-goes-on"]
+    assert all(each["enabled"] for each in found)
 
 
 def test_a_run_shows_what_it_did_under_its_own_name(prefect: Prefect, world: World) -> None:

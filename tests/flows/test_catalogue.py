@@ -67,6 +67,16 @@ def test_a_procedure_is_deployed_under_its_own_name_by_module(module: object, fl
     assert deployed[flow.name] == f"{module.__name__}:{flow.fn.__name__}"
 
 
+@pytest.mark.parametrize(("module", "flow"), PROCEDURES)
+def test_a_procedure_has_the_tag_by_which_the_runs_of_a_lost_machine_are_found(module: object, flow: Flow) -> None:
+    content = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text(encoding="utf-8"))
+    automations = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text(encoding="utf-8"))
+    tags = {each["name"]: each["tags"] for each in content["deployments"]}
+    for automation in automations:
+        assert automation["trigger"]["match_related"]["prefect.resource.id"] == "prefect.tag.rollback"
+    assert "rollback" in tags[flow.name]
+
+
 @pytest.mark.parametrize("task", STEPS)
 def test_a_step_persists_nothing_and_caches_nothing(task: Task) -> None:
     assert task.persist_result is False
