@@ -5,8 +5,8 @@ Every module tells one story; every Azure service is a folder that registers its
 - `commands` (`python -m sandbox …`), `control` (the same from Python), `server` (what `up` runs).
 - `proxy`, `certificates`: Azure's real host names, and nothing else, through CONNECT and TLS.
 - `directory`, `entra`, `tokens`: who there is, how they sign in, and what proves it.
-- `rbac`, `arm`, `resources`, `inventory`: who may do what, the frame around every request to Azure Resource Manager, and
-  what belongs to no single service. `authorization`: roles and assignments as clients see and change them.
+- `rbac`, `arm`, `resources`, `inventory`: who may do what, the frame around every request to Azure Resource Manager,
+  and what belongs to no single service. `authorization`: roles and assignments as clients see and change them.
 - `insights`: metrics of the requests that were really made. `registry`: ghcr.io, where the images are.
 - `keyvault`: vaults, their secrets, and the references to them in app settings.
 - `web`: Microsoft.Web, sites and slots. `fundrbolt`: what runs in the slots. `front`: the cache before production.
