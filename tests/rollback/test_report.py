@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import vl_convert
-from report_runs import EVIDENCE, PLAN, RUNS, START, USUAL, measurements, story
+from report_runs import EVIDENCE, PLAN, RUNS, START, USUAL, Script, measurements, story
 
 from rollback import report
+from rollback.journal import Event, Journal
 from rollback.measurements import Measurements, Minute
 from rollback.outcomes import EndState
 from rollback.plans import PlannedStep
+from rollback.report.timeline import Kind, build
+from rollback.report.timeline_chart import critical_path
 from rollback.report.timescale import TimeScale
 from rollback.report.words import sentence
 
@@ -137,6 +140,30 @@ def test_azures_waiting_is_told_apart_from_our_own_time(tmp_path: Path) -> None:
 
     assert "waiting for Azure" in page.text
     assert "40 s from start to end: 7.4 s our own (the runbook allows 30 s), 33 s waiting for Azure" in page.words
+
+
+def test_azures_part_of_a_step_lies_between_the_request_and_the_word_about_it(tmp_path: Path) -> None:
+    told = story("good", tmp_path)
+    (swap,) = (bar for bar in told.timeline.bars if bar.title == "Swap slots")
+
+    assert [span.kind for span in swap.spans] == [Kind.OURS, Kind.AZURE, Kind.OURS]
+    assert [span.seconds for span in swap.spans] == pytest.approx([0.8, 33, 0.2])
+
+
+def test_of_two_steps_side_by_side_only_the_longer_one_is_on_the_critical_path(tmp_path: Path) -> None:
+    script = Script(tmp_path / "journal.jsonl")
+    script.started()
+    script.write(Event.STEP_STARTED, step="Backend")
+    script.write(Event.STEP_STARTED, step="Frontend")
+    script.wait(4)
+    script.write(Event.STEP_FINISHED, step="Frontend")
+    script.wait(6)
+    script.write(Event.STEP_FINISHED, step="Backend")
+    script.step("Verify from outside", 2)
+
+    line = build(Journal(tmp_path / "journal.jsonl"), [], {}, START, script.at)
+    assert line.critical_titles == ["Backend", "Verify from outside"]
+    assert critical_path(line) == "Critical path: Backend → Verify from outside."
 
 
 def test_a_step_shows_what_was_expected_of_it_and_nothing_where_nobody_knows(tmp_path: Path) -> None:
