@@ -3,8 +3,10 @@
 Everything is kept in one folder. What was started is ended, in reverse order, whatever happens in between.
 """
 
+import base64
 import http.client
 import os
+import secrets
 import shlex
 import socket
 import subprocess
@@ -75,9 +77,27 @@ class LocalPlatform:
             "ROLLBACK_CONFIG": str(ROOT / "deployments" / "fundrbolt.toml"),
             "ROLLBACK_STATE": str(self.folder / "rollback"),
         }
-        self.environment = inherited | QUIET | own | self.environment
+        self.environment = inherited | QUIET | own | self._login() | self.environment
         self._end_leftovers()
         return self
+
+    def _login(self) -> dict[str, str]:
+        """The one login of the server, made at its first start: who may reach the port is not yet who may roll back."""
+        self.login_file.touch(mode=0o600)
+        login = self.login_file.read_text(encoding="utf-8")
+        if not login:
+            login = f"oncall:{secrets.token_urlsafe(18)}"
+            self.login_file.write_text(login, encoding="utf-8")
+        return {
+            "PREFECT_SERVER_API_AUTH_STRING": login,
+            "PREFECT_API_AUTH_STRING": login,
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        }
+
+    @property
+    def login_file(self) -> Path:
+        """Holds `user:password`, as the UI asks for it and `PREFECT_API_AUTH_STRING` takes it."""
+        return self.folder / "prefect-login"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -202,7 +222,7 @@ class LocalPlatform:
 
     def _wait_for(self, name: str, path: str) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not _answers(self.api_url, path):
+        while not _answers(self.api_url, path, self.environment["PREFECT_API_AUTH_STRING"]):
             self.check()
             if time.monotonic() > deadline:
                 raise NotStarted(f"The {name} is not ready after {READY_SECONDS:g} s.", remedy=f"See {self.log(name)}.")
@@ -219,10 +239,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _answers(api_url: str, path: str) -> bool:
+def _answers(api_url: str, path: str, login: str) -> bool:
+    authorization = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
     connection = http.client.HTTPConnection(api_url.split("/")[2], timeout=REQUEST_SECONDS)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=authorization)
         return connection.getresponse().status == 200
     except OSError:
         return False

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -29,6 +29,7 @@ TRIES = 5
 """For a server that is overloaded; SQLite answers 503 then."""
 PAUSE_SECONDS = 0.5
 Parsed = TypeVar("Parsed")
+CSRF_HEADER = "Prefect-Csrf-Token"
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 
@@ -93,6 +94,7 @@ class PrefectApi:
     def __init__(self, url: str, session: "aiohttp.ClientSession") -> None:
         self.url = url
         self._session = session
+        self._own: dict[str, str] = {}
 
     @property
     def ui_url(self) -> str:
@@ -140,15 +142,25 @@ class PrefectApi:
                 await asyncio.sleep(PAUSE_SECONDS * attempt)
         return await self._ask_once(method, path, body)
 
+    async def _ask_with_csrf_token(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        """A server that is protected against forged requests wants a token of its own with each change."""
+        client = uuid4().hex
+        async with self._session.get(f"{self.url}/csrf-token", params={"client": client}) as answer:
+            token = (await answer.json()).get("token", "") if answer.status == 200 else ""
+        self._own = {CSRF_HEADER: token, "Prefect-Csrf-Client": client}
+        return await self._ask_once(method, path, body)
+
     async def _ask_once(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         import aiohttp
 
         try:
-            async with self._session.request(method, f"{self.url}{path}", json=body) as answer:
+            async with self._session.request(method, f"{self.url}{path}", json=body, headers=self._own) as answer:
                 if answer.status == 404:
                     return None
                 if answer.status < 400:
                     return await answer.json()
+                if answer.status == 403 and not self._own:
+                    return await self._ask_with_csrf_token(method, path, body)
                 told = " ".join((await answer.text()).split())[:300]
         except (aiohttp.ClientError, TimeoutError) as error:
             raise PrefectAway(f"the Prefect server at {self.url} does not answer ({type(error).__name__})") from error

@@ -86,12 +86,13 @@ def _addresses(platform: LocalPlatform) -> str:
     return f"""\
 Prefect's UI   {platform.ui_url}/deployments
 Sandbox        {sandbox}
+Log in with    {platform.login_file} (the whole line)
 Logs           {platform.folder / "logs"}
 
 In another shell, once:
   cd {ROOT}
   eval "$({python} -m sandbox env --state {sandbox})"
-  export {exports}
+  export {exports} PREFECT_API_AUTH_STRING="$(cat {platform.login_file})"
 
 See what users of production get:
   {python} -m sandbox.traffic --url https://api.fundrbolt.com --duration 5 --out {platform.folder}/traffic.jsonl

@@ -25,6 +25,7 @@ from typing import Any
 import click
 import httpx
 import psutil
+from prefect_headers import prefect_headers
 from support import ROOT, V2, V3, quick_platform_file
 
 from deployments.local_platform import SERVER, LocalPlatform
@@ -85,6 +86,7 @@ class Torture:
         self.custody = Custody(self.state)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.tries = 3
+        self.headers: dict[str, str] = {}
 
     # Prefect, asked as its UI asks it
 
@@ -93,7 +95,9 @@ class Torture:
         deadline = time.monotonic() + ROUND_SECONDS
         while True:
             with suppress(httpx.TransportError):
-                answer = httpx.request(method, f"{self.platform.api_url}{path}", json=body, timeout=10, trust_env=False)
+                self.headers = self.headers or prefect_headers(self.platform)
+                url = f"{self.platform.api_url}{path}"
+                answer = httpx.request(method, url, json=body, headers=self.headers, timeout=10, trust_env=False)
                 if answer.status_code < 500:
                     return answer.raise_for_status().json()
             if time.monotonic() > deadline:

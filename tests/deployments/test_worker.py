@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prefect_headers import prefect_headers
 from rollback_command import RUN, Command, wait_until
 from support import V2, V3, Sandbox, World, quick_platform_file
 
@@ -29,6 +30,7 @@ class Prefect:
 
     def __init__(self, platform: LocalPlatform) -> None:
         self.platform = platform
+        self._headers = prefect_headers(platform)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer; asked again while SQLite is busy."""
@@ -38,7 +40,7 @@ class Prefect:
 
     def _ask_once(self, method: str, path: str, body: object, answers: list[Any]) -> bool:
         content = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **self._headers}
         url = f"{self.platform.api_url}{path}"
         request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - our own server
         try:
