@@ -40,7 +40,11 @@ class Tenant:
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self._answer)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def before_answering(self) -> None:
+        """What Entra ID takes its time for."""
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        await self.before_answering()
         self.asked.append(request.url.path.rpartition("/")[2])
         if request.url.path.endswith("openid-configuration"):
             return httpx.Response(200, json=self.configuration)

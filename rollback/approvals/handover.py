@@ -91,7 +91,6 @@ async def listening(
                 await writer.wait_closed()
 
     file = folder / SOCKET
-    file.unlink(missing_ok=True)
     with _short_path(folder) as path:
         server = await asyncio.start_unix_server(answer, path, limit=MOST_BYTES)
         file.chmod(0o600)

@@ -153,6 +153,13 @@ async def test_a_forged_approval_is_told_and_does_not_count(approvers: Approvers
     assert approvers.told[-1] == "1 kept approvals do not bear our seal: they count for nothing."
 
 
+async def test_an_approval_that_is_written_down_twice_counts_once(approvers: Approvers, tmp_path: Path) -> None:
+    await approvers.sign(approvers.waiting(people=2))
+    file = tmp_path / RUN / "approvals.jsonl"
+    file.write_text(file.read_text(encoding="utf-8") * 2, encoding="utf-8")
+    assert approvers.waiting(people=2).missing == 1
+
+
 async def test_a_click_before_the_file_asked_for_signatures_does_not_count(approvers: Approvers) -> None:
     approvers.waiting(needs=Need.CLICK).take_click(PLAN.hash, "", "Prefect UI")
     assert approvers.waiting(needs=Need.CLICK).missing == 0
@@ -183,3 +190,15 @@ async def test_when_the_time_is_over_nothing_counts_any_more(approvers: Approver
         await waiting.until_approved()
     with pytest.raises(ApprovalRefused, match="time for approving run 1f6c20ab is over"):
         await approvers.sign(waiting, SECOND)
+
+
+async def test_a_signature_that_is_verified_too_late_does_not_count(approvers: Approvers) -> None:
+    async def until_it_is_over() -> None:
+        with pytest.raises(ApprovalExpired):
+            await waiting.until_approved()
+
+    approvers.tenant.before_answering = until_it_is_over
+    waiting = approvers.waiting(expires_after_minutes=SECONDS / 60)
+    with pytest.raises(ApprovalRefused, match="time for approving run 1f6c20ab is over"):
+        await approvers.sign(waiting)
+    assert waiting.approvals == []
