@@ -36,7 +36,10 @@ GRAPH = Api("Microsoft Graph", _spellings("graph.microsoft.com"), 1, "Directory.
 APPROVALS = Api("Fundrbolt Rollback", ("api://fundrbolt-rollback",), 2, "user_impersonation")
 APIS = (ARM, VAULT, GRAPH, APPROVALS)
 
-PUBLIC_CLIENTS = {AZURE_CLI_CLIENT: "Microsoft Azure CLI"}
+PUBLIC_CLIENTS = {
+    AZURE_CLI_CLIENT: "Microsoft Azure CLI",
+    "1950a258-227b-4e31-a9cf-717495945fc2": "Microsoft Azure PowerShell",
+}
 """Applications without a secret, through which people sign in."""
 
 

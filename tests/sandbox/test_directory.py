@@ -66,9 +66,12 @@ async def test_a_refresh_token_gets_a_token_for_another_resource_without_the_pas
     assert account["username"] == "second@fundrbolt.com"
     answer = client.acquire_token_silent([APPROVALS], account)
     assert (await verified(https, answer["access_token"], "api://fundrbolt-rollback"))["name"] == "Second"
-    form = {"grant_type": "refresh_token", "client_id": who["AZURE_CLIENT_ID"], "scope": ARM, "refresh_token": "1.x"}
-    refused = (await https.post(f"{AUTHORITY}/oauth2/v2.0/token", data=form)).json()
-    assert (refused["error"], refused["error_codes"]) == ("invalid_grant", [9002313])
+    [kept] = client.token_cache.search(msal.TokenCache.CredentialType.REFRESH_TOKEN)
+    powershell = "1950a258-227b-4e31-a9cf-717495945fc2"
+    for application, token in [(who["AZURE_CLIENT_ID"], "1.x"), (powershell, kept["secret"])]:
+        form = {"grant_type": "refresh_token", "client_id": application, "scope": ARM, "refresh_token": token}
+        refused = (await https.post(f"{AUTHORITY}/oauth2/v2.0/token", data=form)).json()
+        assert (refused["error"], refused["error_codes"]) == ("invalid_grant", [9002313])
 
 
 async def test_a_wrong_password_and_an_unknown_user_are_refused_with_entras_number(control, https, running_sandbox):
