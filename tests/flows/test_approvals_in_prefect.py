@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -40,11 +41,21 @@ def wait_until(found: Callable[[], Any]) -> Any:
     return value
 
 
+def signed_in(server: LocalPlatform) -> httpx.Client:
+    """The server's API, as its UI uses it."""
+    name, _, password = server.environment["PREFECT_API_AUTH_STRING"].partition(":")
+    client = httpx.Client(base_url=server.api_url, auth=(name, password), trust_env=False)
+    client.headers["Prefect-Csrf-Client"] = uuid4().hex
+    csrf = client.get("/csrf-token", params={"client": client.headers["Prefect-Csrf-Client"]}).raise_for_status()
+    client.headers["Prefect-Csrf-Token"] = csrf.json()["token"]
+    return client
+
+
 class PrefectRun:
     """One run of the flow under Prefect, as its API shows it."""
 
     def __init__(self, server: LocalPlatform, state: Path, log: Path) -> None:
-        self._api = httpx.Client(base_url=server.api_url, trust_env=False)
+        self._api = signed_in(server)
         self._server, self._state, self._log = server, state, log
         self._begin()
         self.id = wait_until(lambda: self._newest(log))
