@@ -3,10 +3,10 @@
     python benchmarks/rollback_speed.py [--rounds 5] [--pace fast] [--scale 1.0] [--az PATH]
 
 Each round starts from the same state: production serves v1.2.3. Measured from the start of the command, in seconds: to
-the first request to Azure Resource Manager, to the swap's request, until the routing is switched (users are served), and
-to the end. `here` is the command line without a Prefect server, `worker` the same command with one, where the worker
-takes the run. The CLI is signed in beforehand, and does only what the runbook says: look at the slots, swap, look at
-/health; it verifies nothing else.
+the first request to Azure Resource Manager, to the swap's request, until the routing is switched (users are served),
+and to the end. `here` is the command line without a Prefect server, `worker` the same command with one, where the
+worker takes the run. The CLI is signed in beforehand, and does only what the runbook says: look at the slots, swap,
+look at /health; it verifies nothing else.
 """
 
 import json

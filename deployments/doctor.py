@@ -14,6 +14,7 @@ from rollback import azure, probes
 from rollback.app_service import AppService
 from rollback.azure import AzureConnection, our_errors
 from rollback.errors import RollbackError
+from rollback.image_planning import REDEPLOY
 from rollback.permissions import ACTIONS
 from rollback.probes import Prober
 from rollback.releases import Manifest, load_manifest
@@ -106,9 +107,9 @@ async def _environment(connection: AzureConnection, name: str, backend: Backend,
         except RollbackError as error:
             return [Check(MISSING, f"{name}: {error.message}", error.remedy)]
         checks = [_describe(slot) for slot in slots]
-        if backend.slot:
-            checks.append(await _check_permissions(app))
-        else:
+        procedures = list(ACTIONS) if backend.slot else [REDEPLOY]
+        checks += [await _check_permissions(app, procedure) for procedure in procedures]
+        if not backend.slot:
             checks.append(Check(HINT, "no slot: this app cannot be rolled back by a swap"))
         checks.append(await _check_health(backend, slots[0]))
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
@@ -124,12 +125,13 @@ def _describe(slot: Slot) -> Check:
     return Check(GOOD, f"{told}, pinned by digest")
 
 
-async def _check_permissions(app: AppService) -> Check:
+async def _check_permissions(app: AppService, procedure: str) -> Check:
+    """What the role assignments of the credential really grant, as Azure tells it for the app."""
     try:
-        await app.check_permissions(ACTIONS["roll-back-backend"])
+        await app.check_permissions(ACTIONS[procedure])
     except RollbackError as error:
         return _lack(error)
-    return Check(GOOD, "the credential may do everything that roll-back-backend does")
+    return Check(GOOD, f"the credential may do everything that {procedure} does")
 
 
 async def _check_health(backend: Backend, production: Slot) -> Check:

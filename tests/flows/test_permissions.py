@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ROOT, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
+from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
 
+from flows.deploy_backend import deploy_backend
+from flows.redeploy_backend import redeploy_backend
 from rollback.outcomes import EndState
 from rollback.permissions import ACTIONS
 from sandbox.control import Control
@@ -30,6 +32,18 @@ async def test_a_plan_names_the_action_that_is_missing(world: World, action: str
     assert outcome.end_state is EndState.REFUSED
     assert action.lower() in outcome.headline.lower()
     assert "Assign a role that has" in outcome.next_steps[0]
+    assert world.swaps == []
+
+
+MORE = sorted(set(ACTIONS["deploy-backend"]) - set(ACTIONS[ROLL_BACK]))
+
+
+@pytest.mark.parametrize("action", MORE)
+async def test_a_deployments_plan_names_the_action_that_is_missing(world: World, action: str) -> None:
+    world.control.break_("deny", action=action)
+    outcome = await run_flow(flow=deploy_backend, release=V1, dry_run=True)
+    assert outcome.end_state is EndState.REFUSED
+    assert action.lower() in outcome.headline.lower()
     assert world.swaps == []
 
 
@@ -55,5 +69,13 @@ async def test_the_role_is_enough_for_a_rollback_with_every_step(world_with_role
     outcome = await run_flow()
     assert outcome.end_state is EndState.ROLLED_BACK
     assert (world_with_role.serving, world_with_role.runs_in("staging")) == (V2, V3)
+    refused = [entry.path for entry in world_with_role.control.audit() if entry.status == 403]
+    assert refused == []
+
+
+async def test_the_role_is_enough_for_a_redeployment_that_is_taken_back(world_with_role: World) -> None:
+    world_with_role.control.break_("app-error", share=1, slot="staging", follows="slot")
+    outcome = await run_flow(flow=redeploy_backend, release=V1)
+    assert outcome.end_state is EndState.TAKEN_BACK
     refused = [entry.path for entry in world_with_role.control.audit() if entry.status == 403]
     assert refused == []
