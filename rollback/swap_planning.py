@@ -74,16 +74,16 @@ class SwapPlanner:
                 f"{describe(slot)} runs {slot.build}, not {release}.",
                 remedy=f"A swap cannot bring {release} back; it has to be redeployed.",
             )
-        if slot.build.digest == production.tags.get(TAG_BAD_DIGEST):
-            raise TargetUnfit(
-                f"{describe(slot)} runs {slot.build}, the bad build that users were taken off; the app's tags say so.",
-                remedy="Swapping would bring it back. Deploy a mended release instead.",
-            )
         known = self._record.latest(slot.build.digest)
         if known and known.verdict is Verdict.BAD:
             raise TargetUnfit(
                 f"{describe(slot)} runs {slot.build}, the bad build that users were taken off at "
                 f"{known.at:%Y-%m-%d %H:%M} UTC (run {known.run}).",
+                remedy="Swapping would bring it back. Deploy a mended release instead.",
+            )
+        if slot.build.digest == production.tags.get(TAG_BAD_DIGEST):
+            raise TargetUnfit(
+                f"{describe(slot)} runs {slot.build}, the bad build that users were taken off; the app's tags say so.",
                 remedy="Swapping would bring it back. Deploy a mended release instead.",
             )
 

@@ -38,7 +38,7 @@ async def test_users_get_the_release_before_again_after_one_swap(world: World) -
 async def test_the_report_of_a_run_is_one_page_with_its_plan_steps_and_outcome(world: World, store: Store) -> None:
     outcome = await run_flow(reason="checkout <fails> for one in three")
     page = store.get(outcome.run).report_file.read_text(encoding="utf-8")
-    assert "production serves v1.2.2 again" in page
+    assert "Production serves v1.2.2 again" in page
     assert "checkout &lt;fails&gt; for one in three" in page
     assert "Swap slots" in page
     assert "Verify from outside" in page
@@ -84,10 +84,25 @@ async def test_a_second_rollback_does_not_bring_the_bad_build_back(world: World)
     assert world.serving == V2
 
 
-async def test_a_second_rollback_from_a_machine_without_the_record_does_not_bring_the_bad_build_back(
+async def test_a_second_rollback_from_another_machine_reads_in_the_apps_tags_what_is_bad(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await run_flow()
+    monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "another machine"))
+    again = await run_flow()
+    assert again.end_state is EndState.REFUSED
+    assert "the app's tags say so" in again.headline
+    assert world.serving == V2
+
+
+async def test_tags_that_cannot_be_written_do_not_stop_a_rollback_and_the_bad_build_is_found_out_all_the_same(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    world.control.break_("error", method="PATCH", path="tags/default", times=9)
+    outcome = await run_flow()
+    assert outcome.end_state is EndState.ROLLED_BACK
+    told = [note for step in store.get(outcome.run).journal().steps() for note in step.notes]
+    assert any("tags could not be written" in note for note in told)
     monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "another machine"))
     again = await run_flow()
     assert again.end_state is EndState.REFUSED
