@@ -28,6 +28,8 @@ WORK_POOL = "rollback"
 SANDBOX = ("-m", "sandbox")
 SERVER = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--log-level", "warning")
 """What `prefect server start` runs, without the wait for its command line."""
+OURS = ("AZURE_", "ROLLBACK_")
+"""Variables that Prefect's server has no use for: credentials among them."""
 READY_SECONDS = 90.0
 LOOK_SECONDS = 0.1
 REQUEST_SECONDS = 5.0
@@ -141,7 +143,7 @@ class LocalPlatform:
             self.environment |= {"PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": self.api_url}
             # The bound socket is handed over: nobody can take the port in between.
             inherited = listener.fileno()
-            self.start("server", *SERVER, "--fd", str(inherited), descriptors=(inherited,))
+            self.start("server", *SERVER, "--fd", str(inherited), descriptors=(inherited,), without=OURS)
 
     def wait_for_server(self) -> None:
         """Return when the server answers; raises `NotStarted`."""
@@ -163,14 +165,20 @@ class LocalPlatform:
         """The process id of a part."""
         return self._parts[name].pid
 
-    def start(self, name: str, *arguments: str, descriptors: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-        """Start a Python program in this platform's environment, ended with it; its output is in `logs`."""
+    def start(
+        self, name: str, *arguments: str, descriptors: tuple[int, ...] = (), without: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a Python program in this platform's environment, ended with it; its output is in `logs`.
+
+        `without` names how variables begin that it must not see.
+        """
+        environment = {name: value for name, value in self.environment.items() if not name.startswith(without)}
         with self.log(name).open("ab") as output:
             # A group of its own: Ctrl-C must end the parts in order, not all at once.
             process = subprocess.Popen(  # noqa: S603 - our own programs, with arguments that we chose
                 [sys.executable, *arguments],
                 cwd=ROOT,
-                env=self.environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -1,6 +1,7 @@
 """`python -m deployments.worker [--tries N]`: take runs until SIGTERM or Ctrl-C, then wait for those running."""
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -56,6 +57,8 @@ def main(tries: int) -> None:
 async def _serve(pool: str, state: Path, tries: int) -> None:
     from deployments.worker.forking import ForkingWorker
 
+    # As in the process that is forked from: what this library logs at its debug level has Prefect's login in it.
+    logging.getLogger("websockets").setLevel(logging.INFO)
     stop, stop_all = asyncio.Event(), asyncio.Event()
 
     def end() -> None:
