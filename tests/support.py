@@ -1,5 +1,6 @@
 """What tests share: the running sandbox, the flow run the plain way, and what users and Azure show afterwards."""
 
+import re
 import shlex
 import ssl
 import subprocess
@@ -93,7 +94,7 @@ def quick_platform_file(folder: Path, **backend: object) -> Path:
     # A dotted name in a table of TOML is one of a table within it.
     lines = "\n".join(f"{name} = {value}" for name, value in quick.items())
     content = PLATFORM_FILE.read_text(encoding="utf-8")
-    content = content.replace('slot = "staging"\n', f'slot = "staging"\n{lines}\n')
+    content = re.sub(r'^app = ".*"\n', lambda found: f"{found[0]}{lines}\n", content, flags=re.MULTILINE)
     content = content.replace('manifest = "releases.toml"', f'manifest = "{PLATFORM_FILE.parent}/releases.toml"')
     file = folder / "fundrbolt.toml"
     file.write_text(content, encoding="utf-8")
