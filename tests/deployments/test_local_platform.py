@@ -43,7 +43,7 @@ def test_the_drill_brings_users_back_to_the_good_release_and_leaves_nothing_runn
     )
     assert done.returncode == 0, done.stdout + done.stderr
     order = [
-        "suffer",
+        "Users of https://api.fundrbolt.com: ",
         "Started in Prefect",
         "rolled back: production serves v1.2.2 again",
         "  before",

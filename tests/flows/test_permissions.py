@@ -58,7 +58,7 @@ def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         sandbox = Sandbox(Control(folder), sandbox_environment(folder), folder)
         sandbox.point_at(monkeypatch)
         monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "state"))
-        monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path)))
+        monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path, start_within_seconds=8)))
         yield World(sandbox.control)
     finally:
         subprocess.run([*command, "down", *state], check=True, cwd=ROOT, capture_output=True)
