@@ -14,12 +14,15 @@ from rollback.settings import load_settings
 
 DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks,rollback,deployments",
-    # When the final state cannot be told for a minute, a run that succeeded is called Failed.
-    "PREFECT_CLIENT_MAX_RETRIES": "8",
     # What the automations notice a lost machine by; the shortest that Prefect takes.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "DO_NOT_TRACK": "1",
 }
+
+RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
+RUN_RETRIES, WORKER_RETRIES = "8", "2"
+"""Each waits twice as long as the one before. A run whose final state cannot be told for a minute is called Failed,
+though it succeeded; a worker asks again by itself every few seconds, and minutes of patience only make it late."""
 
 PRELOADED = (
     "deployments.worker.preload",
@@ -50,7 +53,9 @@ def main(tries: int) -> None:
     settings = load_settings()
     # Before Prefect is imported here: the process that is forked from imports it at the same time.
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    os.environ[RETRIES] = RUN_RETRIES
     forkserver.ensure_running()
+    os.environ[RETRIES] = WORKER_RETRIES
     asyncio.run(_serve(settings.prefect.work_pool, settings.state.directory, tries))
 
 

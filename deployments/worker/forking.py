@@ -41,12 +41,13 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 5.0
 """The net under the events that announce a run or a cancellation."""
 AGAIN_SECONDS = 2.0
-"""Before events are listened to again."""
+"""Before what has failed is tried again."""
 GRACE_SECONDS = 30.0
 """For a cancelled run to end by itself: it reads once more what state things are in."""
 ORPHANS_SECONDS = 5.0
 PENDING_FOR = timedelta(seconds=30)
 """A worker begins a run within a second of taking it; so long after, it was killed in between."""
+RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
 SCHEDULED, AWAITING_RETRY, CANCELLING = (
     f"prefect.flow-run.{name}" for name in ("Scheduled", "AwaitingRetry", "Cancelling")
 )
@@ -164,7 +165,8 @@ class ForkingWorker(BaseWorker[ForkConfiguration, BaseVariables, ForkResult]):
         starts = self._custody.begin(flow_run.id).starts
         order = Order(
             entrypoint=configuration.entrypoint,
-            environment=configuration.env,
+            # A run is more patient with the server than its worker.
+            environment={name: value for name, value in configuration.env.items() if name != RETRIES},
             state=self._state_folder,
             began_elsewhere=flow_run.run_count >= starts,
         )
@@ -276,7 +278,7 @@ async def _again_and_again(
         if error := attempt.exception():
             log.warning("Prefect: %s: %s", type(error).__name__, error)
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(seconds, AGAIN_SECONDS) if error else seconds):
                 await wake.wait()
 
 
