@@ -20,8 +20,9 @@ async def serve(settings: Settings) -> None:
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
+    api = Api(settings)
     runner = web.AppRunner(
-        Api(settings).application(),
+        api.application(),
         access_log_class=OneLineLog,
         access_log=logging.getLogger("fundrbolt"),
         shutdown_timeout=GRACE_SECONDS,
@@ -32,6 +33,8 @@ async def serve(settings: Settings) -> None:
         await site.start()
         sys.stdout.write(f"listening on {runner.addresses[0][1]}\n")
         sys.stdout.flush()
+        # Only now: a database that is slow or away must not keep the build from starting.
+        await api.begin()
         await told_to_end.wait()
     finally:
         await runner.cleanup()

@@ -1,11 +1,13 @@
 """The API's endpoints. Errors are JSON: `{"detail": …}`."""
 
+import asyncio
+import contextlib
 import json
 import random
 import re
-import sqlite3
 import time
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TypeGuard, cast
 
 from aiohttp import web
@@ -13,7 +15,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler
 
 from sandbox.fundrbolt.settings import Settings
-from sandbox.fundrbolt.store import NewDonation, Store, iso
+from sandbox.fundrbolt.store import DatabaseUnavailableError, NewDonation, Store, iso, store_for
 
 MOST_CENTS = 100_000_000
 MOST_LISTED = 100
@@ -33,10 +35,16 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = Store(settings.database)
         self._chance = random.Random(settings.failure_seed)
+        self._damage = random.Random(settings.damage_seed)
+        self._background: asyncio.Task[None] | None = None
         self._started_at = iso(datetime.now(UTC))
         self._warm_at = time.monotonic() + settings.warm_up_seconds
+
+    @cached_property
+    def _store(self) -> Store:
+        # Not in the constructor: a database's driver takes longer to import than all the rest.
+        return store_for(self._settings.database, self._settings.client)
 
     def application(self) -> web.Application:
         """The routes, with everything that holds for each of them."""
@@ -56,6 +64,12 @@ class Api:
         )
         return application
 
+    async def begin(self) -> None:
+        """Connect to the database, and do what this build does without being asked. Ended with the application."""
+        await self._store.open()
+        if self._settings.background_seconds:
+            self._background = asyncio.create_task(self._work())
+
     async def root(self, _request: web.Request) -> web.Response:
         """Who is there: Azure warms a slot up by asking for this."""
         return web.json_response({"service": "fundrbolt-api", "version": self._settings.release})
@@ -67,8 +81,8 @@ class Api:
     async def detailed_health(self, _request: web.Request) -> web.Response:
         """Which build this is, since when, and whether it reaches its database (503 if not)."""
         try:
-            self._store.check()
-        except sqlite3.Error:
+            await self._store.check()
+        except DatabaseUnavailableError:
             status, word, database = 503, "unhealthy", "unavailable"
         else:
             status, word, database = 200, "healthy", "ok"
@@ -85,19 +99,21 @@ class Api:
         limit = request.query.get("limit", "20")
         if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MOST_LISTED:
             raise InvalidInputError({"limit": f"must be a whole number from 1 to {MOST_LISTED}"}, where="query")
-        return web.json_response({"donations": self._store.donations(int(limit))})
+        return web.json_response({"donations": await self._store.donations(int(limit))})
 
     async def create_donation(self, request: web.Request) -> web.Response:
         """Record a donation."""
-        return web.json_response(self._store.add_donation(valid_donation(await request.read())), status=201)
+        donation = valid_donation(await request.read())
+        damage = self._damage.random() if self._damage.random() < self._settings.damage_share else None
+        return web.json_response(await self._store.add_donation(donation, damage=damage), status=201)
 
     async def create_session(self, _request: web.Request) -> web.Response:
         """Open a session."""
-        return web.json_response(self._store.add_session(), status=201)
+        return web.json_response(await self._store.add_session(), status=201)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """A session that is still open."""
-        session = self._store.session(request.match_info["id"])
+        session = await self._store.session(request.match_info["id"])
         if session is None:
             return problem(404, "there is no such session, or it has expired")
         return web.json_response(session)
@@ -117,7 +133,17 @@ class Api:
         response.headers["Cache-Control"] = "public, max-age=5" if listed else "no-store"
 
     async def _close(self, _application: web.Application) -> None:
-        self._store.close()
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
+        await self._store.close()
+
+    async def _work(self) -> None:
+        """A background worker's writes, again and again; one that is refused is tried again the next time."""
+        while True:
+            await asyncio.sleep(self._settings.background_seconds)
+            with contextlib.suppress(DatabaseUnavailableError):
+                await self._store.beat(f"worker {self._settings.client}")
 
 
 class OneLineLog(AbstractAccessLogger):
@@ -138,7 +164,7 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return await handler(request)
     except InvalidInputError as error:
         return web.json_response({"detail": error.detail}, status=422)
-    except sqlite3.Error:
+    except DatabaseUnavailableError:
         return problem(503, "the database is unavailable")
     except web.HTTPError as error:
         answer = problem(error.status, error.reason)

@@ -12,12 +12,14 @@ class Behaviour:
 
     failure_share: float
     """Share (0 to 1) of the requests under /api/ that are answered 500. /health never fails."""
+    damage_share: float
+    """Share (0 to 1) of the accepted donations that set another, older donation's amount to 0."""
 
 
 BEHAVIOURS = {
-    "v1.2.1": Behaviour(failure_share=0.0),
-    "v1.2.2": Behaviour(failure_share=0.0),
-    "v1.2.3": Behaviour(failure_share=0.3),
+    "v1.2.1": Behaviour(failure_share=0.0, damage_share=0.0),
+    "v1.2.2": Behaviour(failure_share=0.0, damage_share=0.0),
+    "v1.2.3": Behaviour(failure_share=0.3, damage_share=0.3),
 }
 
 RELEASES: dict[str, str] = {

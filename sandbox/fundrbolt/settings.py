@@ -3,12 +3,14 @@
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from sandbox.fundrbolt.releases import BEHAVIOURS
+from sandbox.fundrbolt.store import database_url
 
-SQLITE = "sqlite:///"
+INSTANCE_CHARACTERS = 12
+"""So much of the instance's id tells instances apart; PostgreSQL cuts the whole name at 63 bytes."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,18 @@ class Settings:
     release: str
     port: int
     """0 takes any free port."""
-    database: str
-    """Path of the SQLite file, or `:memory:`."""
+    database: str = field(repr=False)
+    """Its URL, password included."""
+    client: str
+    """How a database server shows this process among its sessions: site and instance."""
     failure_share: float
     failure_seed: int | None
     """None: failures differ from run to run."""
+    damage_share: float
+    damage_seed: int | None
+    """None: what is damaged differs from run to run."""
+    background_seconds: float
+    """Between two writes of its own, as a background worker does them; 0: none."""
     warm_up_seconds: float
     """Everything is answered 503 for so long after the start."""
 
@@ -40,8 +49,9 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
     parser = OneLineParser(
         prog="fundrbolt",
         description="The sample Fundrbolt API, on 127.0.0.1.",
-        epilog="App settings, from the environment: DATABASE_URL (sqlite:///FILE; in memory without), WARM_UP_SECONDS, "
-        "FAILURE_SHARE (0 to 1, instead of the release's own), FAILURE_SEED.",
+        epilog="App settings, from the environment: DATABASE_URL (sqlite:///FILE or postgresql://…; in memory "
+        "without), WARM_UP_SECONDS, FAILURE_SHARE and DAMAGE_SHARE (0 to 1, instead of the release's own), "
+        "FAILURE_SEED, DAMAGE_SEED, BACKGROUND_SECONDS (between two writes of its own; none without).",
     )
     parser.add_argument("--release", required=True, help=f"one of {', '.join(BEHAVIOURS)}")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes any free port")
@@ -55,30 +65,32 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
         return Settings(
             release=release,
             port=options.port,
-            database=database_path(environment.get("DATABASE_URL", "")),
+            database=database_url(environment.get("DATABASE_URL", "")),
+            client=client_name(environment),
             failure_share=number(environment, "FAILURE_SHARE", BEHAVIOURS[release].failure_share, most=1),
-            failure_seed=seed(environment.get("FAILURE_SEED", "")),
+            failure_seed=seed(environment, "FAILURE_SEED"),
+            damage_share=number(environment, "DAMAGE_SHARE", BEHAVIOURS[release].damage_share, most=1),
+            damage_seed=seed(environment, "DAMAGE_SEED"),
+            background_seconds=number(environment, "BACKGROUND_SECONDS", 0, most=3600),
             warm_up_seconds=number(environment, "WARM_UP_SECONDS", 0, most=3600),
         )
     except ValueError as error:
         parser.error(f"app setting: {error}")
 
 
-def database_path(url: str) -> str:
-    """Path of the SQLite file that `url` names. The URL itself is never told: real ones hold a password."""
-    if url in ("", "sqlite://", "sqlite:///:memory:"):
-        return ":memory:"
-    if not url.startswith(SQLITE) or url == SQLITE:
-        raise ValueError("DATABASE_URL must look like sqlite:///FILE")
-    return url.removeprefix(SQLITE)
+def client_name(environment: Mapping[str, str]) -> str:
+    """Site and instance, as far as the platform tells them."""
+    instance = environment.get("WEBSITE_INSTANCE_ID", "")[:INSTANCE_CHARACTERS]
+    return "/".join(part for part in (environment.get("WEBSITE_SITE_NAME", "fundrbolt"), instance) if part)
 
 
-def seed(text: str) -> int | None:
-    """The seed of the failures."""
+def seed(environment: Mapping[str, str], name: str) -> int | None:
+    """The app setting `name` as the seed of chance."""
+    text = environment.get(name)
     if not text:
         return None
     if not text.isdecimal():
-        raise ValueError(f"FAILURE_SEED must be a whole number, not {text!r}")
+        raise ValueError(f"{name} must be a whole number, not {text!r}")
     return int(text)
 
 
