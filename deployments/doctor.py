@@ -12,6 +12,8 @@ from deployments.prefect_api import PrefectAway
 from deployments.procedures import open_store
 from rollback import azure, probes
 from rollback.app_service import AppService
+from rollback.approvals.policy import Need, Policy
+from rollback.approvals.tokens import TokenVerifier
 from rollback.azure import AzureConnection, our_errors
 from rollback.errors import RollbackError
 from rollback.image_planning import REDEPLOY
@@ -60,6 +62,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
     manifest, found = _check_manifest(settings)
     yield found
     yield _check_state(settings)
+    yield await _check_approval(settings.approval)
     async with azure.connect(settings.azure) as connection:
         credential = await _check_credential(connection)
         yield credential
@@ -88,6 +91,20 @@ def _check_state(settings: Settings) -> Check:
     except RollbackError as error:
         return _lack(error)
     return Check(GOOD, f"state folder {settings.state.directory} can be written")
+
+
+async def _check_approval(policy: Policy) -> Check:
+    """Whether approvals could be verified: it would be found out too late by a run that waits for one."""
+    if not any(rule.needs is Need.SIGNED for rule in policy.rules):
+        hint = "High risk needs a signed approval by default: set [approval] in the platform file."
+        return Check(HINT, "approval: no rule asks for a signature", hint)
+    try:
+        signers = policy.signers()
+        await TokenVerifier(signers).check_keys()
+    except RollbackError as error:
+        return _lack(error)
+    told = f"tokens for {signers.audience}, by members of group {signers.group}"
+    return Check(GOOD, f"approval: {told}; the tenant's keys can be had")
 
 
 async def _check_credential(connection: AzureConnection) -> Check:

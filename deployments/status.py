@@ -1,4 +1,7 @@
-"""`rollback status`: what holds each environment, the latest runs, what is known to have served. Reads files only."""
+"""`rollback status`: what holds each environment, the latest runs, what is known to have served.
+
+Reads files, and asks runs on this machine whether they wait for an approval; never Azure.
+"""
 
 import json
 from typing import Any
@@ -6,6 +9,8 @@ from typing import Any
 import click
 
 from deployments.procedures import open_store
+from rollback.approvals.handover import SOCKET, Wanted, ask
+from rollback.errors import NotWaiting
 from rollback.lease import Lease
 from rollback.report import MARK, seconds
 from rollback.runs import RunFolder, Store
@@ -69,8 +74,12 @@ def _run(store: Store, folder: RunFolder) -> dict[str, Any]:
     if outcome is None:
         lease = store.leases.read(header.environment)
         at_work = lease is not None and lease.run == header.run and not lease.is_over()
+        wanted = _wanted(folder) if at_work else None
+        until = f"{wanted.until:%H:%M:%S} UTC" if wanted else None
         state = "running" if at_work else "no outcome"
-        return described | {"end_state": None, "words": f"{begun}  {state}"}
+        if until:
+            state = f"waits for approval until {until}: rollback approve {header.run}"
+        return described | {"end_state": None, "waits_for_approval_until": until, "words": f"{begun}  {state}"}
     state = outcome.end_state
     took = seconds(outcome.duration)
     return described | {
@@ -79,3 +88,13 @@ def _run(store: Store, folder: RunFolder) -> dict[str, Any]:
         "report": str(outcome.report),
         "words": f"{begun}  {MARK[state]} {state.value} after {took}: {' '.join(outcome.headline.split())}",
     }
+
+
+def _wanted(folder: RunFolder) -> Wanted | None:
+    """What a run waits for, as it says itself; none where it waits for nobody."""
+    if not (folder.folder / SOCKET).exists():
+        return None
+    try:
+        return ask(folder.folder)
+    except NotWaiting:
+        return None

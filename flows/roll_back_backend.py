@@ -74,7 +74,8 @@ async def roll_back_backend(
         plan = await probes.probe_slot(plan)  # 2. warm and good before it gets users
         await run.show(plan, SwapPlan)
         if not dry_run and not plan.already_there:
-            await approvals.require(plan)  # as the platform file asks: nobody has to, as it is shipped
+            if await approvals.require(plan):  # as the platform file asks: nobody has to, as it is shipped
+                await probes.probe_slot(plan)  # again: people take their time
             await app_service.swap_slots(plan)  # 3. a toggle: sent once
             if plan.ramp_up:
                 await app_service.remove_ramp_up_rules(plan)  # 4. now they lead to the bad build

@@ -8,6 +8,7 @@ DIRECTORY = "Fundrbolt"
 DOMAIN = "fundrbolt.com"
 ROLLBACK, ROLLBACK_CLIENT = "rollback", "33333333-3333-4333-8333-333333333333"
 APPROVERS, APPROVERS_ID = "approvers", "55555555-5555-4555-8555-555555555555"
+APPROVALS_CLIENT = "77777777-7777-4777-8777-777777777777"
 AZURE_CLI_CLIENT = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
 
@@ -17,11 +18,13 @@ class Api:
 
     name: str
     audiences: tuple[str, ...]
-    """Every spelling that is registered; what a client asks for is what its token says."""
+    """Every spelling that is registered; a version 1 token says the one that its client asked for."""
     version: int
     """Which tokens the API takes: 1 or 2 (`accessTokenAcceptedVersion`)."""
     scopes: str
     """What a signed-in user's token permits."""
+    client_id: str = ""
+    """What a version 2 token says, whichever spelling was asked for."""
 
 
 def _spellings(*hosts: str) -> tuple[str, ...]:
@@ -33,7 +36,13 @@ ARM = Api(
 )
 VAULT = Api("Azure Key Vault", _spellings("vault.azure.net"), 1, "user_impersonation")
 GRAPH = Api("Microsoft Graph", _spellings("graph.microsoft.com"), 1, "Directory.Read.All User.Read")
-APPROVALS = Api("Fundrbolt Rollback", ("api://fundrbolt-rollback",), 2, "user_impersonation")
+APPROVALS = Api(
+    "Fundrbolt Rollback",
+    ("api://fundrbolt-rollback", APPROVALS_CLIENT),
+    2,
+    "user_impersonation",
+    client_id=APPROVALS_CLIENT,
+)
 APIS = (ARM, VAULT, GRAPH, APPROVALS)
 
 PUBLIC_CLIENTS = {

@@ -6,6 +6,7 @@ As Azure's identity libraries and the Azure CLI ask for them.
 import hmac
 import json
 import logging
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ __all__ = ["Entra", "TokenRefusedError"]
 log = logging.getLogger(__name__)
 
 HOST = "login.microsoftonline.com"
+ORGANIZATIONS = "organizations"
+"""Stands for every tenant: who has not signed in yet has none."""
 OPENID_SCOPES = {"openid", "profile", "offline_access", "email"}
 GRANTS = ("client_credentials", "password", "refresh_token")
 
@@ -104,7 +107,8 @@ class Entra:
             )
 
     def _openid_configuration(self, tenant: str) -> dict[str, Any]:
-        self._require_tenant(tenant)
+        if tenant != ORGANIZATIONS:
+            self._require_tenant(tenant)
         base = f"https://{HOST}/{tenant}"
         return {
             "token_endpoint": f"{base}/oauth2/v2.0/token",
@@ -115,7 +119,7 @@ class Entra:
             "id_token_signing_alg_values_supported": ["RS256"],
             "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
             "scopes_supported": ["openid", "profile", "email", "offline_access"],
-            "issuer": issuer(tenant, 2),
+            "issuer": issuer("{tenantid}" if tenant == ORGANIZATIONS else tenant, 2),
             "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
             "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
             "end_session_endpoint": f"{base}/oauth2/v2.0/logout",
@@ -254,16 +258,24 @@ def _no_resource(scope: str) -> EntraError:
 def _user_audience(scopes: list[str], asked: str) -> str:
     """The resource that a user's scopes are for: everything before the name of the first that is none of OpenID's."""
     resource = next((each for each in scopes if each not in OPENID_SCOPES), "")
-    if not resource.startswith(("https://", "api://")):
+    if not _names_a_resource(resource):
         raise _no_resource(asked)
     return resource.rpartition("/")[0]
 
 
 def _audience(scope: str) -> str:
     """The resource that an application asks a token for."""
-    if not scope.startswith(("https://", "api://")) or not scope.endswith("/.default") or " " in scope:
+    if not _names_a_resource(scope) or not scope.endswith("/.default") or " " in scope:
         raise _no_resource(scope)
     return scope.removesuffix("/.default")
+
+
+def _names_a_resource(scope: str) -> bool:
+    """By an address, by its `api://` name, or by its application's client id."""
+    return (
+        scope.startswith(("https://", "api://"))
+        or re.match(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/", scope) is not None
+    )
 
 
 def _registered(audience: str) -> str:

@@ -1,7 +1,7 @@
 """Tokens: how they are made and signed, what is in them, and when a resource refuses one.
 
 Access tokens for Microsoft's own APIs are of version 1, those for an application's own API of version 2, as in Entra
-ID. One thing differs: there a version 2 token names its audience by the API's client id; here by its `api://` name.
+ID: a version 2 token names its audience by the API's client id, whatever name of it was asked for.
 """
 
 import json
@@ -91,7 +91,7 @@ class Tokens:
         state, api = self._world.state, find_api(audience) or ARM
         tenant = FOREIGN_TENANT if flaws.wrong_issuer else state.tenant_id
         claims = {
-            "aud": flaws.audience or audience,
+            "aud": flaws.audience or api.client_id or audience,
             "iss": issuer(tenant, api.version),
             **self._times(state.token_lifetime_seconds, expired=flaws.expired),
             "groups": principal.groups,

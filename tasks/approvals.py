@@ -53,10 +53,11 @@ class Signed(RunInput):
     """The form of a plan that a click does not approve: shows the plan, and asks for nothing."""
 
 
-async def require(plan: Plan) -> None:
+async def require(plan: Plan) -> bool:
     """Return as soon as this very plan is approved as the platform file asks; at once where nobody has to.
 
-    Raises `ApprovalExpired` when the time is over: nothing was touched.
+    Returns whether people were waited for: what was seen before may have changed. Raises `ApprovalExpired` when the
+    time is over: nothing was touched.
     """
     run = current()
     requirement = run.settings.approval.requirement(plan)
@@ -64,13 +65,15 @@ async def require(plan: Plan) -> None:
         if requirement.rule.needs is Need.NONE:
             _tell(run, f"{requirement.words[0].upper()}{requirement.words[1:]}.")
             run.approvals = [requirement.words]
-            return
+            return False
         waiting = await _begin(run, plan, requirement)
+        waited = bool(waiting.missing)
         try:
             await _wait(run, waiting)
         finally:
             run.approvals = [str(each) for each in waiting.approvals]
         await _in_time(_publish(plan, run.approvals))
+    return waited
 
 
 def _tell(run: Run, text: str) -> None:

@@ -20,14 +20,14 @@ LOG_LINES = 200
 async def probe_slot(plan: SwapPlan) -> SwapPlan:
     """Make sure that the slot is warm and answers as it must, and see what production's users get now.
 
-    Nothing is probed where the target left the slot, or may be leaving it. The plan comes back with what was seen.
-    Raises `SlotUnhealthy`.
+    Nothing is probed where the target left the slot, or may be leaving it: the swap's own reading judges that. The plan
+    comes back with what was seen. Raises `SlotUnhealthy`.
     """
     run = current()
     settings = run.backend.probes
     app = await run.app_service()
     production, slot = await app.get_pair()
-    if plan.already_there or run.journal.open_changes() or production.build.digest == plan.target.digest:
+    if plan.already_there or run.journal.open_changes() or slot.build.digest != plan.target.digest:
         return plan
     async with probes.connect(settings) as client:
         here = Prober(client, f"https://{slot.host}", settings)

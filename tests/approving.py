@@ -20,7 +20,7 @@ from rollback.journal import Entry
 from rollback.plans import Plan, PlannedStep, Risk
 from rollback.runs import Outcome, RunFolder, Store
 
-AUDIENCE = "api://fundrbolt-rollback"
+AUDIENCE = "77777777-7777-4777-8777-777777777777"
 SCOPE = f"{AUDIENCE}/.default"
 GROUP = "55555555-5555-4555-8555-555555555555"
 TENANT = "22222222-2222-4222-8222-222222222222"

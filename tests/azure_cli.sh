@@ -69,6 +69,15 @@ check_people() { # somebody signs in with a password, may read, may not restart,
         same "login with a password" "lead@fundrbolt.com" "$("$az" account show --query user.name --output tsv)"
         same "account get-access-token" "Bearer" \
             "$("$az" account get-access-token --scope api://fundrbolt-rollback/.default --query tokenType --output tsv)"
+        mine=(account get-access-token --scope 77777777-7777-4777-8777-777777777777/.default --query accessToken --output tsv)
+        "$az" "${mine[@]}" | sha256sum >"$folder/first"
+        same "the same token again" "$(cat "$folder/first")" "$("$az" "${mine[@]}" | sha256sum)"
+        "$az" logout
+        "$az" login -u "$AZURE_USERNAME" -p "$AZURE_PASSWORD" --tenant "$AZURE_TENANT_ID" --output none 2>/dev/null
+        if [ "$("$az" "${mine[@]}" | sha256sum)" = "$(cat "$folder/first")" ]; then
+            echo "logout kept the token" >&2
+            exit 1
+        fi
         if "$az" webapp restart "${group[@]}" --output none 2>"$folder/reader"; then
             echo "a reader restarted production" >&2
             exit 1

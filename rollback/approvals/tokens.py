@@ -81,6 +81,10 @@ class TokenVerifier:
         digest = hashlib.sha256(f"{claims['tid']}/{token_id}".encode()).hexdigest()
         return Signature(by=by, token_id=digest, until=until)
 
+    async def check_keys(self) -> None:
+        """Make sure that signatures could be verified now; raises `AzureUnreachable` where the keys cannot be had."""
+        self._keys = await self._fetch_keys()
+
     async def _key_for(self, token: str) -> "PyJWK":
         try:
             key_id = jwt.get_unverified_header(token).get("kid")

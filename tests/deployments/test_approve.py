@@ -94,6 +94,15 @@ def test_the_plan_is_shown_and_its_hash_typed(
     assert world.serving == V2
 
 
+def test_status_says_who_waits_and_how_to_approve(waiting: tuple[Command, RunFolder]) -> None:
+    _, folder = waiting
+    told = [sys.executable, "-m", "deployments.cli", "status"]
+    ended = subprocess.run(told, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (line,) = [each for each in ended.stdout.splitlines() if "waits for approval until" in each]
+    assert line.endswith(f"rollback approve {folder.header.run}")
+
+
 def test_a_script_names_the_hash(waiting: tuple[Command, RunFolder], approve: Approve) -> None:
     command, folder = waiting
     ended = approve("second", folder.header.run, "--hash", plan_hash(folder)[:8], "--yes")

@@ -269,10 +269,25 @@ def test_doctor_finds_everything_in_place_and_only_reads(rollback: Callable[...,
     since = datetime.now(UTC)
     ended = rollback("doctor")
     assert ended.status == 0, ended.out
-    for text in ("✓ platform file", "✓ release manifest", "✓ Entra ID", "slot 'staging' is running and runs v1.2.2"):
+    for text in (
+        "✓ platform file",
+        "✓ release manifest",
+        "✓ Entra ID",
+        "✓ approval: tokens for 7777",
+        "slot 'staging' is running and runs v1.2.2",
+    ):
         assert text in ended.out
     assert "– no Prefect server" in ended.out
     assert_refused_untouched(ended, world, since, "production: health pages at api.fundrbolt.com")
+
+
+def test_doctor_names_what_would_keep_approvals_from_being_verified(
+    rollback: Callable[..., Ended], tmp_path: Path
+) -> None:
+    file = changed_file(tmp_path, "[approval]\n", '[approval]\ntenant_id = "99999999-9999-4999-8999-999999999999"\n')
+    ended = rollback("doctor", "-e", "production", "--config", file)
+    assert ended.status == 4
+    assert "✗ The keys of tenant 99999999-9999-4999-8999-999999999999 cannot be had from Entra ID" in ended.out
 
 
 def test_doctor_names_a_missing_permission(rollback: Callable[..., Ended], world: World) -> None:

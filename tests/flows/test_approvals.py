@@ -101,6 +101,16 @@ async def test_a_signed_approval_lets_the_run_go_on(world: World, state: Path) -
     assert (world.serving, world.swaps) == (V2, ["client"])
 
 
+async def test_a_slot_that_turned_bad_while_people_read_is_not_swapped_in(world: World, state: Path) -> None:
+    ask_for_approval(SIGNED)
+    async with waiting_run(world, state) as run:
+        world.control.break_("app-error", share=1.0, follows="build", environment="production", slot="staging")
+        assert (await run.offer("lead")).accepted
+        outcome = await ended(run)
+    assert_untouched(world, outcome)
+    assert "Slot 'staging' does not answer as it must" in outcome.headline
+
+
 @pytest.mark.parametrize(
     ("who", "flaws", "why"),
     [
@@ -109,7 +119,7 @@ async def test_a_signed_approval_lets_the_run_go_on(world: World, state: Path) -
         ("lead", {"expired": True}, "has expired"),
         ("lead", {"wrong_issuer": True}, "not issued by"),
         ("lead", {"wrong_key": True}, "signature that does not hold"),
-        ("lead", {"audience": "https://management.azure.com"}, "not for api://fundrbolt-rollback"),
+        ("lead", {"audience": "https://management.azure.com"}, "not for 77777777-7777-4777-8777-777777777777"),
     ],
 )
 async def test_who_may_not_approve_hears_why_and_the_run_goes_on_waiting(

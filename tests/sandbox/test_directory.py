@@ -19,6 +19,7 @@ APPROVERS = "55555555-5555-4555-8555-555555555555"
 AUTHORITY = f"https://login.microsoftonline.com/{TENANT}"
 ARM = "https://management.core.windows.net//.default"
 APPROVALS = "api://fundrbolt-rollback/.default"
+APPROVALS_CLIENT = "77777777-7777-4777-8777-777777777777"
 
 
 def client_of(running_sandbox: Sandbox, name: str) -> tuple[msal.PublicClientApplication, dict[str, str]]:
@@ -42,13 +43,26 @@ async def verified(https: httpx.AsyncClient, token: str, audience: str) -> dict[
 
 async def test_a_person_signs_in_with_a_password_and_the_token_says_who(control, https, running_sandbox):
     answer = sign_in(running_sandbox, "lead", APPROVALS)
-    claims = await verified(https, answer["access_token"], "api://fundrbolt-rollback")
+    claims = await verified(https, answer["access_token"], APPROVALS_CLIENT)
     assert claims["iss"] == f"{AUTHORITY}/v2.0"
     assert (claims["ver"], claims["tid"], claims["scp"]) == ("2.0", TENANT, "user_impersonation")
     assert claims["upn"] == claims["preferred_username"] == "lead@fundrbolt.com"
     assert (claims["name"], claims["groups"]) == ("Lead", [APPROVERS])
     assert "idtyp" not in claims
     assert answer["id_token_claims"]["oid"] == claims["oid"]
+
+
+async def test_an_api_of_version_two_may_be_asked_for_by_its_client_id(running_sandbox, https):
+    answer = sign_in(running_sandbox, "lead", f"{APPROVALS_CLIENT}/.default")
+    assert (await verified(https, answer["access_token"], APPROVALS_CLIENT))["upn"] == "lead@fundrbolt.com"
+
+
+async def test_who_has_no_tenant_yet_is_told_of_the_issuer_of_all(https):
+    told = (
+        await https.get("https://login.microsoftonline.com/organizations/v2.0/.well-known/openid-configuration")
+    ).json()
+    assert told["issuer"] == "https://login.microsoftonline.com/{tenantid}/v2.0"
+    assert told["token_endpoint"].startswith("https://login.microsoftonline.com/organizations/")
 
 
 async def test_a_token_for_azure_is_of_version_one(control, https, running_sandbox):
@@ -65,7 +79,7 @@ async def test_a_refresh_token_gets_a_token_for_another_resource_without_the_pas
     [account] = client.get_accounts()
     assert account["username"] == "second@fundrbolt.com"
     answer = client.acquire_token_silent([APPROVALS], account)
-    assert (await verified(https, answer["access_token"], "api://fundrbolt-rollback"))["name"] == "Second"
+    assert (await verified(https, answer["access_token"], APPROVALS_CLIENT))["name"] == "Second"
     [kept] = client.token_cache.search(msal.TokenCache.CredentialType.REFRESH_TOKEN)
     powershell = "1950a258-227b-4e31-a9cf-717495945fc2"
     for application, token in [(who["AZURE_CLIENT_ID"], "1.x"), (powershell, kept["secret"])]:
@@ -122,7 +136,7 @@ async def test_a_forged_token_has_the_published_keys_id(control, https):
     good, forged = (control.token("lead", APPROVALS, wrong_key=wrong) for wrong in (False, True))
     assert jwt.get_unverified_header(good) == jwt.get_unverified_header(forged)
     with pytest.raises(jwt.InvalidSignatureError):
-        await verified(https, forged, "api://fundrbolt-rollback")
+        await verified(https, forged, APPROVALS_CLIENT)
 
 
 async def test_everybody_may_do_what_their_roles_permit(arm, control):

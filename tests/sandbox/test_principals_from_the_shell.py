@@ -95,7 +95,7 @@ def test_a_person_has_a_password_and_an_application_a_secret(state):
 def test_a_token_is_printed_good_or_with_a_flaw(state):
     wanted = ["token", "--as", "lead", "--scope", "api://fundrbolt-rollback/.default"]
     claims = jwt.decode(run(state, *wanted).stdout.strip(), options={"verify_signature": False})
-    assert (claims["aud"], claims["upn"]) == ("api://fundrbolt-rollback", "lead@fundrbolt.com")
+    assert (claims["aud"], claims["upn"]) == ("77777777-7777-4777-8777-777777777777", "lead@fundrbolt.com")
     late = jwt.decode(run(state, *wanted, "--expired").stdout.strip(), options={"verify_signature": False})
     assert late["exp"] < claims["iat"]
     foreign = run(state, *wanted, "--wrong-issuer", "--audience", "api://other").stdout.strip()
