@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+from azure_names import SITE
 
 from sandbox.control import Control
 
@@ -65,25 +68,17 @@ def test_a_killed_sandbox_takes_its_processes_along_and_goes_on_with_the_swap_it
     control.break_("rival-swap-running")
     control.break_("slow-start", seconds=1)
     control.break_("sticky-differs")
-    swap = """
-import asyncio, sys
-from azure.identity.aio import EnvironmentCredential
-from azure.mgmt.web.aio import WebSiteManagementClient
-async def main():
-    async with EnvironmentCredential() as credential, WebSiteManagementClient(credential, sys.argv[1]) as client:
-        await client.web_apps.begin_swap_slot("fundrbolt-production-rg", "fundrbolt-production-api", "staging",
-            {"targetSlot": "production"}, polling=False)
-asyncio.run(main())
-"""
     exports = dict(shlex.split(line)[1].split("=", 1) for line in sandbox(state, "env").stdout.splitlines())
-    refused = subprocess.run(
-        [sys.executable, "-c", swap, exports["AZURE_SUBSCRIPTION_ID"]],
-        env={**os.environ, **exports},
-        capture_output=True,
-        text=True,
-        check=False,
+    token = control.token("rollback", "https://management.azure.com/.default")
+    # One quick request: the rival's swap must be going on when the sandbox is killed.
+    refused = httpx.post(
+        f"https://management.azure.com{SITE}/slots/staging/slotsswap?api-version=2023-12-01",
+        json={"targetSlot": "production", "preserveVnet": True},
+        headers={"Authorization": f"Bearer {token}"},
+        proxy=exports["HTTPS_PROXY"],
+        verify=ssl.create_default_context(cafile=exports["SSL_CERT_FILE"]),
     )
-    assert "another operation is in progress" in refused.stderr
+    assert (refused.status_code, "another operation is in progress" in refused.text) == (409, True)
     status, pids = control.status(), slot_pids(control)
     assert (status.sites["production"].operation is not None, status.swaps) == (True, [])
     os.kill(status.pid, signal.SIGKILL)

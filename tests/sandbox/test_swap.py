@@ -62,7 +62,7 @@ async def test_the_site_names_the_operation_while_it_runs(arm, sdk, swapped):
     await swapped(1)
 
 
-async def test_no_request_is_lost_in_a_swap(arm, https, control, swapped):
+async def test_no_request_is_lost_in_a_swap(arm, https, control, swapped, eventually):
     seen: list[tuple[int, str]] = []
     ended = asyncio.Event()
 
@@ -72,8 +72,11 @@ async def test_no_request_is_lost_in_a_swap(arm, https, control, swapped):
             seen.append((answer.status_code, answer.headers.get("X-Fundrbolt-Version", "")))
 
     users = [asyncio.create_task(user()) for _ in range(4)]
+    await eventually(lambda: seen)
     await arm.swap()
     await swapped(1)
+    asked = len(seen)
+    await eventually(lambda: len(seen) >= asked + 2 * len(users))
     ended.set()
     await asyncio.gather(*users)
     assert {status for status, _ in seen} == {200}
