@@ -82,7 +82,22 @@ def main() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append every request to Azure's APIs and its answer to this file, without secrets.",
 )
-def up(state: Path, detach: bool, pace: PaceName, scale: float, role: Path | None, record: Path | None) -> None:
+@click.option(
+    "--postgresql-template",
+    envvar="SANDBOX_POSTGRESQL_TEMPLATE",
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder where seeded databases are kept to be copied; many sandboxes can share it. Made when missing.",
+)
+def up(
+    state: Path,
+    detach: bool,
+    pace: PaceName,
+    scale: float,
+    role: Path | None,
+    record: Path | None,
+    postgresql_template: Path | None,
+) -> None:
     """Start it, in the foreground unless --detach. What was there before goes on where it was."""
     folder = Folder(state)
     folder.make()
@@ -91,14 +106,21 @@ def up(state: Path, detach: bool, pace: PaceName, scale: float, role: Path | Non
 
         read_role(role)
     if detach:
-        more = {"--role": role, "--record": record}
+        more = {"--role": role, "--record": record, "--postgresql-template": postgresql_template}
         words = [word for name, path in more.items() if path is not None for word in (name, str(path.absolute()))]
         _up_detached(folder, ["--pace", pace, "--scale", str(scale), *words])
     else:
-        _serve(folder, pace, scale, role, record)
+        _serve(folder, pace, scale, role, record, postgresql_template)
 
 
-def _serve(folder: Folder, pace: PaceName, scale: float, role: Path | None, record: Path | None) -> None:
+def _serve(
+    folder: Folder,
+    pace: PaceName,
+    scale: float,
+    role: Path | None,
+    record: Path | None,
+    postgresql_template: Path | None,
+) -> None:
     # Here, not above: the other commands need neither a web server nor cryptography, and start at once.
     from sandbox.rbac import read_role
     from sandbox.server import Server
@@ -107,7 +129,7 @@ def _serve(folder: Folder, pace: PaceName, scale: float, role: Path | None, reco
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     held = folder.lock()
     try:
-        asyncio.run(Server(folder, pace, scale, rollback_role, record).run())
+        asyncio.run(Server(folder, pace, scale, rollback_role, record, postgresql_template).run())
     finally:
         held.close()
 

@@ -35,6 +35,7 @@ ARM = Api(
     "Azure Resource Manager", _spellings("management.core.windows.net", "management.azure.com"), 1, "user_impersonation"
 )
 VAULT = Api("Azure Key Vault", _spellings("vault.azure.net"), 1, "user_impersonation")
+DATABASE = Api("Azure OSSRDBMS Database", _spellings("ossrdbms-aad.database.windows.net"), 1, "user_impersonation")
 GRAPH = Api("Microsoft Graph", _spellings("graph.microsoft.com"), 1, "Directory.Read.All User.Read")
 APPROVALS = Api(
     "Fundrbolt Rollback",
@@ -43,7 +44,7 @@ APPROVALS = Api(
     "user_impersonation",
     client_id=APPROVALS_CLIENT,
 )
-APIS = (ARM, VAULT, GRAPH, APPROVALS)
+APIS = (ARM, VAULT, DATABASE, GRAPH, APPROVALS)
 
 PUBLIC_CLIENTS = {
     AZURE_CLI_CLIENT: "Microsoft Azure CLI",

@@ -48,6 +48,7 @@ class Folder:
         self.leaf = self.root / "leaf.pem"
         self.azure_config = self.root / "azure-cli"
         self.databases = self.root / "databases"
+        self.postgresql = self.root / "postgresql"
         self._secrets = self.root / "secrets.json"
         self._running = self.root / "running.json"
         self._lock = self.root / "lock"
@@ -59,7 +60,7 @@ class Folder:
                 raise SandboxError(f"{self.root} holds other files: choose an empty or a new folder with --state.")
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.root.chmod(0o700)
-            for inside in (self.azure_config, self.databases):
+            for inside in (self.azure_config, self.databases, self.postgresql):
                 inside.mkdir(exist_ok=True, mode=0o700)
             self._lock.touch(mode=0o600)
         except OSError as error:

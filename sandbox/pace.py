@@ -33,6 +33,14 @@ class Pace:
     """Until a request is counted in a platform metric."""
     component_lag: float
     """Until a request is counted in an Application Insights metric."""
+    database_change: float
+    """A change of a database server: of its settings, a start, a stop."""
+    database_restore: float
+    """Making a new database server, besides copying the data and replaying the log."""
+    restore_point_lag: float
+    """How old the newest instant is that a server can be restored to."""
+    geo_lag: float
+    """How far the copy in the paired region is behind."""
 
 
 FAST = Pace(
@@ -48,6 +56,10 @@ FAST = Pace(
     drain=5.0,
     metrics_lag=0.5,
     component_lag=1.0,
+    database_change=0.05,
+    database_restore=0.2,
+    restore_point_lag=0.3,
+    geo_lag=1.0,
 )
 
 # Measured swaps of container slots take about a minute, most of it the restart and the warm-up of the source slot.
@@ -64,6 +76,10 @@ AZURE = Pace(
     drain=30.0,
     metrics_lag=45.0,
     component_lag=120.0,
+    database_change=30.0,
+    database_restore=600.0,
+    restore_point_lag=300.0,
+    geo_lag=3600.0,
 )
 
 

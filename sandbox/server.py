@@ -15,7 +15,7 @@ from aiohttp import web
 from sandbox import arm, directory, entra, inventory, public_host, rbac, request_faults, resources
 from sandbox.authorization import graph
 from sandbox.authorization import service as microsoft_authorization
-from sandbox.certificates import tls_context
+from sandbox.certificates import authority, tls_context
 from sandbox.clock import now
 from sandbox.control_api import ControlApi
 from sandbox.faults import DroppedError, Faults, Kind
@@ -26,6 +26,7 @@ from sandbox.keyvault import start as vaults
 from sandbox.keyvault.data_plane import DOMAIN as VAULT_DOMAIN
 from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
+from sandbox.postgresql.front import Front
 from sandbox.proxy import ConnectProxy
 from sandbox.recording import Recorder
 from sandbox.registry import service as registry
@@ -83,6 +84,7 @@ class Server:
         scale: float,
         rollback_role: RoleDefinition | None = None,
         record: Path | None = None,
+        postgresql_template: Path | None = None,
     ) -> None:
         secrets = folder.secrets()
         if secrets is None:
@@ -90,7 +92,7 @@ class Server:
             folder.write_secrets(secrets)
         self._folder = folder
         self._scale = scale
-        self._world = World(folder, secrets, pace(pace_name, scale))
+        self._world = World(folder, secrets, pace(pace_name, scale), postgresql_template)
         if rollback_role is not None:
             self._world.state.rollback_role = rollback_role
             rbac.assign_starting_roles(self._world.state)
@@ -106,6 +108,7 @@ class Server:
         self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
         self._public = public_host.PublicHost(self._world, self._front_end)
+        self._databases = Front(self._world, self._entra, HOSTS)
         self._recorder = Recorder(record)
         self._kudu = Kudu(self._world, self._entra)
         self._runners: list[web.AppRunner] = []
@@ -118,6 +121,8 @@ class Server:
         proxy: ConnectProxy | None = None
         try:
             # From here on every process that was started is ended again, whatever happens.
+            authority(self._folder, HOSTS)
+            await self._databases.start()
             await self._world.run_slots()
             await self._front_end.start()
             tls_port = await self._listen(self._application(), tls=True)
@@ -160,6 +165,8 @@ class Server:
             await runner.cleanup()
         await self._front_end.stop()
         await self._world.workers.stop()
+        await self._databases.stop()
+        await self._world.clusters.stop()
         self._world.book.save()
         log.info("ended")
 
