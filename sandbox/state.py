@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.clock import now
 from sandbox.keyvault.model import References, Vault
+from sandbox.postgresql.model import FlexibleServer, ServerOperation
 
 PRODUCTION = "production"
 
@@ -228,6 +229,8 @@ class State(BaseModel):
     """What the rollback principal is given instead of Owner; it outlives a reset."""
     sites: list[Site]
     vaults: list[Vault] = []
+    database_servers: list[FlexibleServer] = []
+    database_operations: list[ServerOperation] = []
     faults: list[Fault] = []
     swaps: list[Swap] = []
     tokens_issued: int = 0
@@ -247,6 +250,10 @@ class State(BaseModel):
     def find_vault_host(self, host: str) -> Vault | None:
         """The vault behind a host name of *.vault.azure.net."""
         return next((vault for vault in self.vaults if vault.host == host.lower()), None)
+
+    def find_database_server(self, name: str) -> FlexibleServer | None:
+        """The PostgreSQL server called `name`: their names are taken for everybody, and have no case."""
+        return next((server for server in self.database_servers if server.name.lower() == name.lower()), None)
 
     def find_host(self, host: str) -> tuple[Site, Slot] | None:
         """Site and slot behind a host name of *.azurewebsites.net."""

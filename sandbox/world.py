@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TypeVar
 
 from sandbox.container_logs import ContainerLogs
@@ -11,6 +12,8 @@ from sandbox.insights.book import Book
 from sandbox.keyvault import references
 from sandbox.keyvault.start import furnish
 from sandbox.pace import Pace
+from sandbox.postgresql import start as database_servers
+from sandbox.postgresql.clusters import Clusters
 from sandbox.processes import Launch, Place, Pulled, Workers
 from sandbox.registry import images
 from sandbox.start import release_of, starting_state
@@ -29,11 +32,13 @@ BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "
 class World:
     """What every part of the sandbox reads and changes."""
 
-    def __init__(self, folder: Folder, secrets: Secrets, pace: Pace) -> None:
+    def __init__(self, folder: Folder, secrets: Secrets, pace: Pace, postgresql_template: Path | None = None) -> None:
         self.folder = folder
         self.secrets = secrets
         self.pace = pace
+        self.clusters = Clusters(folder.postgresql, secrets.signing_key, postgresql_template)
         self.state = self._load()
+        self.clusters.hold(self.state.database_servers)
         self.logs = ContainerLogs(folder.root / "containers")
         self._local_images = self._images_in_use()
         """Images that are on a site's machine already, whatever the registry says."""
@@ -50,6 +55,7 @@ class World:
 
     def _begin(self, rollback_role: RoleDefinition | None = None) -> State:
         state = starting_state(self.folder.databases, rollback_role)
+        database_servers.furnish(state, self.clusters)
         furnish(state, self.secrets.signing_key)
         return state
 
@@ -118,6 +124,7 @@ class World:
                 for file in self.folder.databases.glob(f"{site.environment}.sqlite*"):
                     file.unlink()
         self.save()
+        await self.clusters.reset(self.state.database_servers)
         await self.run_slots()
 
     def _start_delay_seconds(self) -> float:
