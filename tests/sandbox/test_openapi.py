@@ -1,6 +1,7 @@
 """What the sandbox's own tests ask and get, held against Microsoft's OpenAPI files where they are at hand.
 
-AZURE_SPECS is a folder with a copy of (parts of) github.com/Azure/azure-rest-api-specs.
+They are looked for beside this checkout, in ../shared/azure/specs, or where AZURE_SPECS names a folder with a copy of
+(parts of) github.com/Azure/azure-rest-api-specs.
 """
 
 import json
@@ -21,7 +22,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 from support import ROOT
 
-SPECS = os.environ.get("AZURE_SPECS", "")
+SPECS = Path(os.environ.get("AZURE_SPECS", ROOT.parent / "shared" / "azure" / "specs"))
 NEEDED = (
     "web/resource-manager/Microsoft.Web/stable/2023-12-01/WebApps.json",
     "keyvault/data-plane/Microsoft.KeyVault/stable/7.5/secrets.json",
@@ -123,14 +124,14 @@ def check(entry: dict[str, Any], operation: Operation) -> Iterator[tuple[str, st
             yield f"request/{place}", message
 
 
-@pytest.mark.skipif(not SPECS, reason="AZURE_SPECS names no folder with Microsoft's OpenAPI files")
+@pytest.mark.skipif(not SPECS.is_dir(), reason="Microsoft's OpenAPI files are not at hand")
 def test_what_was_recorded_is_as_microsoft_describes_it(tmp_path):
     record = tmp_path / "record.jsonl"
     files = [str(ROOT / "tests" / "sandbox" / name) for name in TESTS]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}", *files]
-    environment = {**os.environ, "SANDBOX_RECORD": str(record), "AZURE_SPECS": ""}
+    environment = {**os.environ, "SANDBOX_RECORD": str(record), "AZURE_SPECS": "none"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
-    described, seen, left = operations(Path(SPECS)), set[str](), dict[tuple[str, str], str]()
+    described, seen, left = operations(SPECS), set[str](), dict[tuple[str, str], str]()
     for line in record.read_text().splitlines():
         entry = json.loads(line)
         if entry["status"] in (401, 501):
