@@ -9,6 +9,7 @@ Every module tells one story; every Azure service is a folder that registers its
   and what belongs to no single service. `authorization`: roles and assignments as clients see and change them.
 - `insights`: metrics of the requests that were really made. `registry`: ghcr.io, where the images are.
 - `keyvault`: vaults, their secrets, and the references to them in app settings.
+- `postgresql`: database servers, each a real PostgreSQL that really restores.
 - `web`: Microsoft.Web, sites and slots. `fundrbolt`: what runs in the slots. `front`: the cache before production.
 - `state`, `start`: what is where, and how it stands in the beginning. `pace`: how long things take.
 - `processes`, `container_logs`: the slots' processes and what they wrote.

@@ -92,7 +92,8 @@ def _leaf(
     authority: x509.Certificate,
     names: Sequence[x509.GeneralName],
 ) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(names[0].value))])
+    # OpenSSL would hold a subject that looks like a host name, an address does, against the permitted names.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sandbox server (local only)")])
     return (
         _builder(subject, authority.subject, leaf_key.public_key(), LEAF_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

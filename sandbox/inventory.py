@@ -8,6 +8,7 @@ from aiohttp import web
 from sandbox.arm import ArmError, Call, Route, collection, missing
 from sandbox.insights import components
 from sandbox.keyvault import vaults
+from sandbox.postgresql.servers import server_json
 from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.web.resources import site_json
 from sandbox.world import World
@@ -18,6 +19,7 @@ API_VERSIONS = {
     "Microsoft.Web": (("sites", "sites/slots"), ("2025-05-01", "2024-11-01", "2023-12-01")),
     "microsoft.insights": (("components",), ("2020-02-02", "2015-05-01")),
     "Microsoft.KeyVault": (("vaults",), ("2024-11-01", "2023-07-01")),
+    "Microsoft.DBforPostgreSQL": (("flexibleServers",), ("2026-10-01", "2023-12-01-preview", "2022-12-01")),
     "Microsoft.Authorization": (("roleDefinitions", "roleAssignments", "permissions"), ("2022-04-01",)),
 }
 
@@ -28,6 +30,7 @@ def every(world: World) -> list[dict[str, Any]]:
     return [
         *(site_json(world, site, slot) for site in state.sites for slot in site.slots.values()),
         *(vaults.vault_json(state, vault) for vault in state.vaults),
+        *(server_json(state, server) for server in state.database_servers),
         components.component_json(state),
     ]
 

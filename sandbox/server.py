@@ -26,6 +26,7 @@ from sandbox.keyvault import start as vaults
 from sandbox.keyvault.data_plane import DOMAIN as VAULT_DOMAIN
 from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
+from sandbox.postgresql import service as microsoft_postgresql
 from sandbox.postgresql.front import Front
 from sandbox.proxy import ConnectProxy
 from sandbox.recording import Recorder
@@ -49,11 +50,13 @@ ROUTES = [
     *microsoft_authorization.ROUTES,
     *microsoft_web.ROUTES,
     *microsoft_keyvault.ROUTES,
+    *microsoft_postgresql.ROUTES,
     *microsoft_insights.ROUTES,
 ]
 FAULTS: list[Kind] = [
     *microsoft_web.FAULTS,
     *microsoft_keyvault.FAULTS,
+    *microsoft_postgresql.FAULTS,
     *microsoft_insights.FAULTS,
     *registry.FAULTS,
     *request_faults.KINDS,
@@ -131,6 +134,7 @@ class Server:
             proxy_port = await proxy.start(last.proxy_port if last is not None else 0)
             await self._announce(proxy_port, last.control_port if last is not None else 0)
             microsoft_web.resume(self._world)
+            microsoft_postgresql.resume(self._world)
             await told_to_end.wait()
         finally:
             await self._stop(proxy)

@@ -183,6 +183,7 @@ class Cluster:
         """
         # Recovery ends at the first commit at or after the instant: let there be one.
         await source.run(b"SELECT pg_current_xact_id()")
+        await self._predecessor_gone()
         await remove_tree(self.folder)
         self.archive.mkdir(parents=True, mode=0o700)
         await copy_tree(source.base, self.data)

@@ -102,7 +102,9 @@ class Clusters:
             if made.pid is None:
                 if server.origin is None and not (made.folder / BEGIN).exists():
                     await self._begin(server, made)
-                await made.start()
+                else:
+                    write_parameters(made, server.parameters)
+                    await made.start()
         return made
 
     async def _begin(self, server: FlexibleServer, made: Cluster) -> None:

@@ -102,7 +102,10 @@ class FlexibleServer(BaseModel):
         return next((each for each in self.administrators if each.object_id == object_id.lower()), None)
 
 
-OperationKind = Literal["restore", "update", "delete", "start", "stop", "restart", "child", "blocking"]
+OperationKind = Literal[
+    "restore", "update", "delete", "start", "stop", "restart", "put firewall rule", "delete firewall rule",
+    "set parameter", "add administrator", "remove administrator", "back up", "blocking",
+]  # fmt: skip
 
 
 class ServerOperation(BaseModel):
@@ -119,8 +122,8 @@ class ServerOperation(BaseModel):
     code: str = ""
     message: str = ""
     """Why it failed, in Azure's words."""
-    shown: str = ""
-    """Path of the resource that the result shows; empty: nothing is left to show."""
+    change: dict[str, JsonValue] = {}
+    """What is to be changed, in the words of its kind."""
     source: str = ""
     """The server that is restored from."""
     point: datetime | None = None
