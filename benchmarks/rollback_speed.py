@@ -65,7 +65,8 @@ def by_hand(az: str, environment: dict[str, str]) -> None:
         [az, "webapp", "deployment", "slot", "swap", *app, "--slot", "staging", "--target-slot", "production"],
         environment,
     )
-    run(["curl", "-fsS", "https://fundrbolt-production-api.azurewebsites.net/health"], environment)
+    trusting = environment | {"CURL_CA_BUNDLE": environment["SSL_CERT_FILE"]}
+    run(["curl", "-fsS", "https://fundrbolt-production-api.azurewebsites.net/health"], trusting)
 
 
 @click.command(help=__doc__)
