@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from deployments.procedures import Request
     from rollback.settings import Settings
 
-PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend")
+PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend", "restore-database")
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 NEED_RELEASE = ("redeploy-backend", "deploy-backend")
+RESTORE = "restore-database"
 
 
 def _exit_statuses() -> str:
@@ -103,6 +104,17 @@ def target_options(command: Command) -> Command:
             shell_complete=_offer("releases"),
             help="The release that must come back. Default: the one known to have served.",
         ),
+        click.option(
+            "--restore-point",
+            metavar="INSTANT",
+            help="restore-database: the instant to go back to, with its time zone, as 2026-03-01T10:02:13Z.",
+        ),
+        click.option(
+            "--stop-writes",
+            type=click.Choice(("now", "at-cut-over")),
+            help="restore-database: when writes stop. Default: as the platform file says.",
+        ),
+        click.option("--waive", multiple=True, metavar="NAME", help="restore-database: a difference that may stay."),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         config_option,
     ]
@@ -137,19 +149,31 @@ def main() -> None:
 @main.command(epilog=_exit_statuses())
 @target_options
 @click.option("--reason", default="", help="Why, for the record.")
-def plan(procedure: str, environment: str, release: str | None, reason: str, as_json: bool) -> None:
+def plan(
+    procedure: str,
+    environment: str,
+    release: str | None,
+    restore_point: str | None,
+    stop_writes: str | None,
+    waive: tuple[str, ...],
+    reason: str,
+    as_json: bool,
+) -> None:
     """Show what PROCEDURE would do, on which resources and why; only reads.
 
     \b
     Examples:
       rollback plan roll-back-backend -e production
       rollback plan roll-back-backend -e production --release v1.2.2 --json
+      rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
     """
     from deployments.procedures import Request
     from deployments.run_command import show_plan
 
-    _need_release(procedure, release)
-    settings, request = _checked(Request(procedure, environment, release, reason, dry_run=True))
+    asked = Request(procedure, environment, release, reason, dry_run=True)
+    asked = _with_restore(asked, restore_point, stop_writes, waive)
+    _need_target(asked)
+    settings, request = _checked(asked)
     sys.exit(_wait_for(show_plan(settings, request, as_json=as_json)))
 
 
@@ -176,6 +200,9 @@ def run(
     procedure: str,
     environment: str,
     release: str | None,
+    restore_point: str | None,
+    stop_writes: str | None,
+    waive: tuple[str, ...],
     reason: str,
     dry_run: bool,
     watch_minutes: float | None,
@@ -196,6 +223,7 @@ def run(
       rollback run roll-back-backend -e production --release v1.2.2 --reason "…" --here
       rollback run redeploy-backend -e production --release v1.2.1 --reason "…"
       rollback run deploy-backend -e production --release v1.2.4 --reason "…" --watch-minutes 10
+      rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """
@@ -203,13 +231,15 @@ def run(
     from deployments.run_command import abandon_run, carry_out
 
     _check_usage(release, reason, resume, abandon, dry_run=dry_run)
+    asked = Request(
+        procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes
+    )
+    asked = _with_restore(asked, restore_point, stop_writes, waive)
     if not (resume or abandon):
-        _need_release(procedure, release)
+        _need_target(asked)
     if watch_minutes is not None and procedure != "deploy-backend":
         raise click.UsageError("--watch-minutes goes with deploy-backend only.")
-    settings, request = _checked(
-        Request(procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes)
-    )
+    settings, request = _checked(asked)
     if abandon:
         sys.exit(abandon_run(settings, request, abandon))
     # A worker reads its own platform file: one that is named here can only be meant for this process.
@@ -322,9 +352,31 @@ def _check_usage(release: str | None, reason: str, resume: str | None, abandon: 
         raise click.UsageError("Missing option '--reason': a run is kept with why it was started.")
 
 
-def _need_release(procedure: str, release: str | None) -> None:
-    if procedure in NEED_RELEASE and not release:
-        raise click.UsageError(f"Missing option '--release' for {procedure}. See 'rollback versions'.")
+def _with_restore(
+    asked: "Request", restore_point: str | None, stop_writes: str | None, waive: tuple[str, ...]
+) -> "Request":
+    """The request with what only restore-database takes."""
+    from dataclasses import replace
+
+    from rollback.settings import StopWrites
+
+    if asked.procedure != RESTORE:
+        if restore_point or stop_writes or waive:
+            raise click.UsageError(f"--restore-point, --stop-writes and --waive go with {RESTORE} only.")
+        return asked
+    if asked.release:
+        raise click.UsageError(f"--release does not go with {RESTORE}.")
+    if asked.resume and (restore_point or stop_writes or waive):
+        raise click.UsageError("--resume takes the run as it was planned: without options of the plan.")
+    when = StopWrites(stop_writes.replace("at-cut-over", "at cut-over")) if stop_writes else None
+    return replace(asked, restore_point=restore_point, stop_writes=when, waive=waive)
+
+
+def _need_target(asked: "Request") -> None:
+    if asked.procedure in NEED_RELEASE and not asked.release:
+        raise click.UsageError(f"Missing option '--release' for {asked.procedure}. See 'rollback versions'.")
+    if asked.procedure == RESTORE and not asked.restore_point:
+        raise click.UsageError(f"Missing option '--restore-point' for {RESTORE}.")
 
 
 def _checked(request: "Request") -> "tuple[Settings, Request]":

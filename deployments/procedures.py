@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
+from rollback.database.plans import RestorePlan
 from rollback.errors import SettingsInvalid
 from rollback.plans import Plan
 from rollback.releases import load_manifest
 from rollback.runs import RunFolder, Store
-from rollback.settings import Settings
+from rollback.settings import Settings, StopWrites
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -20,8 +21,10 @@ PLANS: dict[str, type[Plan]] = {
     "roll-back-backend": SwapPlan,
     "redeploy-backend": RedeployPlan,
     "deploy-backend": DeployPlan,
+    "restore-database": RestorePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
+RESTORE = "restore-database"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Request:
     dry_run: bool = False
     resume: str | None = None
     watch_minutes: float | None = None
+    restore_point: str | None = None
+    stop_writes: StopWrites | None = None
+    waive: tuple[str, ...] = ()
 
     @property
     def deployment(self) -> str:
@@ -45,11 +51,16 @@ class Request:
         """As the flow takes them."""
         parameters: dict[str, Any] = {
             "environment": self.environment,
-            "release": self.release or "",
             "reason": self.reason,
             "dry_run": self.dry_run,
             "resume": self.resume or "",
         }
+        if self.procedure == RESTORE:
+            parameters |= {"restore_point": self.restore_point or "", "waive": list(self.waive)}
+            if self.stop_writes is not None:
+                parameters["stop_writes"] = self.stop_writes.value
+            return parameters
+        parameters["release"] = self.release or ""
         if self.watch_minutes is not None:
             parameters["watch_minutes"] = self.watch_minutes
         return parameters

@@ -12,13 +12,16 @@ from datetime import timedelta
 from rollback import azure, metrics
 from rollback.app_service import AppService
 from rollback.azure import AzureConnection
+from rollback.database.consumers import Apps
+from rollback.database.servers import FlexibleServers
 from rollback.errors import FoundBad, LeaseLost, RollbackError
 from rollback.journal import Event, Journal
+from rollback.key_vault import KeyVault
 from rollback.lease import HeldLease
 from rollback.measurements import Mark, Measurements
 from rollback.releases import Manifest
 from rollback.runs import RunFolder, RunHeader, Store
-from rollback.settings import Backend, Settings
+from rollback.settings import Backend, Database, Settings
 
 MEASURE_BEFORE = timedelta(minutes=15)
 MEASURE_SECONDS = 5.0
@@ -60,6 +63,9 @@ class Run:
         self._stack = AsyncExitStack()
         self._app: AppService | None = None
         self._connection: AzureConnection | None = None
+        self._servers: FlexibleServers | None = None
+        self._apps: Apps | None = None
+        self._vault: KeyVault | None = None
 
     @property
     def backend(self) -> Backend:
@@ -78,6 +84,30 @@ class Run:
             app = AppService(await self.connection(), self.backend, self.manifest)
             self._app = await self._stack.enter_async_context(app)
         return self._app
+
+    @property
+    def database(self) -> Database:
+        """What the platform file says of the environment's database; raises `NoDatabase`."""
+        return self.settings.database(self.header.environment)
+
+    async def servers(self) -> FlexibleServers:
+        """The subscription's PostgreSQL servers."""
+        if self._servers is None:
+            self._servers = await self._stack.enter_async_context(FlexibleServers(await self.connection()))
+        return self._servers
+
+    async def apps(self) -> Apps:
+        """The subscription's apps, as users of secrets."""
+        if self._apps is None:
+            self._apps = await self._stack.enter_async_context(Apps(await self.connection()))
+        return self._apps
+
+    async def key_vault(self) -> KeyVault:
+        """The vault with the database's address."""
+        if self._vault is None:
+            vault = KeyVault(await self.connection(), self.database.vault)
+            self._vault = await self._stack.enter_async_context(vault)
+        return self._vault
 
     @property
     def throttled_seconds(self) -> float | None:

@@ -45,6 +45,22 @@ class NoSlots(Refused):
     """The environment's app has no slot to swap with."""
 
 
+class NoDatabase(Refused):
+    """The platform file names no database for the environment."""
+
+
+class RestorePointInvalid(Refused):
+    """The restore point is no instant with a time zone, or outside of the window in which Azure can restore."""
+
+
+class SecretUnusable(Refused):
+    """The secret with the database's URL cannot be read, is disabled, or does not hold such a URL."""
+
+
+class ConsumerUnfit(Refused):
+    """An app could not follow to another database: its reference names a version, or does not resolve."""
+
+
 class TargetUnknown(Refused):
     """No build is known to have served production before; says what is known."""
 
@@ -135,3 +151,23 @@ class TakenBack(Permanent):
 
 class NotVerified(Permanent):
     """What was changed is in place, but what users get could not be shown to be right."""
+
+
+class NameTaken(Permanent):
+    """The name of the new server belongs to a server that is not ours."""
+
+
+class RestoreFailed(Permanent):
+    """Azure could not restore, or the restored server cannot be used."""
+
+
+class PartsDiffer(Permanent):
+    """The restored server differs from its source in what was not waived by name."""
+
+
+class ReferenceStaysOld(Permanent):
+    """An app's reference does not show the secret's new version: the app is not started with it."""
+
+
+class SomebodyElseChanged(Permanent):
+    """The secret was changed by others meanwhile: reported, not fought."""

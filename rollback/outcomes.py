@@ -17,6 +17,8 @@ class EndState(StrEnum):
     CANCELLED = "cancelled"
     DEPLOYED = "deployed"
     DEPLOYED_NOT_VERIFIED = "deployed, not verified"
+    RESTORED = "restored"
+    RESTORED_NOT_VERIFIED = "restored, not verified"
     TAKEN_BACK = "taken back"
     """Found bad after it was put in place: users get what they got before."""
 
@@ -43,6 +45,8 @@ EXIT_STATUS: dict[EndState, int] = {
     EndState.OUTCOME_UNKNOWN: 7,
     EndState.DEPLOYED: 0,
     EndState.DEPLOYED_NOT_VERIFIED: 3,
+    EndState.RESTORED: 0,
+    EndState.RESTORED_NOT_VERIFIED: 3,
     EndState.TAKEN_BACK: 8,
     EndState.CANCELLED: 130,
 }

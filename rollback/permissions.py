@@ -28,6 +28,42 @@ PUT_IMAGE_ON_SLOT = ("Microsoft.Web/sites/slots/config/write",)
 READ_LOGS = ("Microsoft.Web/sites/containerlogs/action",)
 READ_SLOT_LOGS = ("Microsoft.Web/sites/slots/containerlogs/action",)
 
+FOLLOW_SECRET = (
+    "Microsoft.Web/sites/config/appsettings/read",
+    "Microsoft.Web/sites/slots/config/appsettings/read",
+    "Microsoft.Web/sites/config/appsettings/refresh/action",
+    "Microsoft.Web/sites/slots/config/appsettings/refresh/action",
+    "Microsoft.Web/sites/instances/read",
+    "Microsoft.Web/sites/slots/instances/read",
+    "Microsoft.Web/sites/stop/action",
+    "Microsoft.Web/sites/slots/stop/action",
+    "Microsoft.Web/sites/start/action",
+    "Microsoft.Web/sites/slots/start/action",
+)
+SERVERS = (
+    "Microsoft.DBforPostgreSQL/flexibleServers/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/write",
+    "Microsoft.DBforPostgreSQL/flexibleServers/restart/action",
+    "Microsoft.DBforPostgreSQL/flexibleServers/configurations/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/configurations/write",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/write",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/delete",
+    "Microsoft.DBforPostgreSQL/flexibleServers/administrators/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/administrators/write",
+    "Microsoft.DBforPostgreSQL/checkNameAvailability/action",
+    "Microsoft.DBforPostgreSQL/locations/azureAsyncOperation/read",
+    "Microsoft.DBforPostgreSQL/locations/operationResults/read",
+)
+"""Those on a server, and those that Azure asks for on the subscription or the group only."""
+
+DATA_ACTIONS = (
+    "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+    "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
+    "Microsoft.KeyVault/vaults/secrets/setSecret/action",
+)
+"""In a vault that decides by roles; in one with access policies: get, list and set."""
+
 ACTIONS: dict[str, tuple[str, ...]] = {
     "roll-back-backend": (
         *READ_APP,
@@ -60,5 +96,9 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *READ_LOGS,
         *READ_SLOT_LOGS,
     ),
+    "restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
 }
-"""By procedure, in the order in which they are asked for."""
+"""By procedure, in the order in which they are asked for, on the environment's app."""
+
+SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS}
+"""The same on its database server."""

@@ -125,6 +125,16 @@ class Prober:
             seconds=clock() - started,
         )
 
+    async def post(self, path: str, body: object) -> Answer:
+        """Send JSON to one page, which writes something: once, and whatever becomes of the answer."""
+        url = f"{self.base_url}{path}"
+        try:
+            response = await self._client.post(url, json=body)
+        except httpx.HTTPError as error:
+            return Answer(url=url, status=None, problem=_words(error))
+        problem = "" if response.is_success else f"{response.status_code}"
+        return Answer(url=url, status=response.status_code, problem=problem)
+
     def _version(self, path: str, response: httpx.Response) -> str | None:
         how = self._probes.version
         if how.path == path and how.json_field and response.status_code == 200:

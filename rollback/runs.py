@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rollback.approvals.records import ApprovalBooks
 from rollback.errors import RunUnknown
@@ -33,6 +33,8 @@ class RunHeader(Model):
     started_at: datetime
     reason: str
     release: str | None = None
+    asked: dict[str, str] = Field(default_factory=dict[str, str])
+    """What else was asked for: needed again where the run is gone on with before it has a plan."""
     started_by: str = ""
 
 

@@ -5,6 +5,7 @@ Nobody else reads the environment. Every error names the field and the remedy.
 
 import os
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from rollback.approvals.policy import Policy
-from rollback.errors import SettingsInvalid, UnknownEnvironment
+from rollback.errors import NoDatabase, SettingsInvalid, UnknownEnvironment
 from rollback.models import Model
 from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
 
@@ -105,10 +106,60 @@ class Backend(Model):
     """Azure's own swap: five warm-up requests of 90 s a slot, and room."""
 
 
+class StopWrites(StrEnum):
+    """When writes stop while a database is restored."""
+
+    NOW = "now"
+    """Before the restore begins: what is corrupted does not get worse."""
+    AT_CUT_OVER = "at cut-over"
+    """When the restored server is ready: users wait less, and more rows are lost."""
+
+
+class WriteProbe(Model):
+    """A request through the app that writes a harmless row, to show in which database it arrives."""
+
+    path: UrlPath
+    body: dict[str, str | int | bool] = Field(default_factory=dict[str, str | int | bool])
+    """Sent as JSON by POST."""
+    table: str
+    """Where the row arrives, for instance `public.sessions`."""
+
+
+class Database(Model):
+    """The database of an environment, known by the secret that every app reads its address from."""
+
+    vault: str
+    """The Key Vault's name."""
+    secret: str
+    """The secret that holds the database's URL."""
+    workers: tuple[str, ...] = ()
+    """Other apps that use it and must stop; others that are found to are stopped too."""
+    administrator: str = "fundrbolt-rollback"
+    """The Entra administrator's role in the database, under which we sign in with our own credential."""
+    stop_writes: StopWrites = StopWrites.NOW
+    write_probe: WriteProbe | None = None
+    """Without it a write of the users' own is waited for."""
+    tolerance_rows: int = Field(default=100, ge=0)
+    """A table and kind of change may lose so many rows more than the plan said, without asking again."""
+    tolerance_share: float = Field(default=0.1, ge=0, le=1)
+    """Or this share (0 to 1) of what the plan said, where that is more."""
+    restore_timeout_seconds: float = Field(default=10_800, gt=0, le=21_600)
+    """For Azure to restore: minutes to hours."""
+    answer_timeout_seconds: float = Field(default=600, gt=0, le=3600)
+    """For a restored server that is Ready to answer, and for apps to be seen in the database."""
+    change_timeout_seconds: float = Field(default=900, gt=0, le=3600)
+    """For one change of a server, an app or a secret."""
+    settle_seconds: float = Field(default=20, ge=0.1, le=600)
+    """For what was sent without an answer to show, and for a fenced server to be seen at rest."""
+    compare_timeout_seconds: float = Field(default=3600, gt=0, le=14_400)
+    """For comparing both servers and writing the rows that would be lost."""
+
+
 class Environment(Model):
     """One environment of the platform; its name is the table's name."""
 
     backend: Backend
+    database: Database | None = None
 
 
 class Releases(Model):
@@ -169,6 +220,17 @@ class Settings(Model):
             known = ", ".join(sorted(self.environments))
             raise UnknownEnvironment(f"There is no environment '{environment}'.", remedy=f"{self.file} knows: {known}.")
         return self.environments[environment].backend
+
+    def database(self, environment: str) -> Database:
+        """The database of an environment; raises `UnknownEnvironment`, or `NoDatabase` where the file has none."""
+        _ = self.backend(environment)
+        database = self.environments[environment].database
+        if database is None:
+            raise NoDatabase(
+                f"'{environment}' has no database that could be restored.",
+                remedy=f"Name vault and secret in environments.{environment}.database of {self.file}.",
+            )
+        return database
 
 
 class OfferEnvironments:

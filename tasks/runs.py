@@ -64,6 +64,13 @@ class Conducted:
         self._plan = plan
         self._artifacts.show_plan(plan)
 
+    async def revise(self, plan: Plan) -> None:
+        """Keep and show what the plan has become: it found out more on its way."""
+        if plan != self._plan:
+            self._run.folder.keep_plan(plan)
+            self._plan = plan
+            self._artifacts.show_plan(plan)
+
     def result(self) -> Outcome | State[Outcome]:
         """What the flow returns: under Prefect a state with the end state's name."""
         outcome = self.outcome
@@ -133,6 +140,7 @@ async def conduct(
     reason: str = "",
     dry_run: bool = False,
     resume: str = "",
+    asked: dict[str, str] | None = None,
 ) -> AsyncGenerator[Conducted]:
     """Hold everything that a procedure needs, and give it its named end, whatever happens inside.
 
@@ -141,7 +149,7 @@ async def conduct(
     settings = load_settings()
     store = Store(settings.state.directory)
     manifest = load_manifest(settings.releases.manifest)
-    folder = _open_folder(store, resume, procedure, environment, release, reason)
+    folder = _open_folder(store, resume, procedure, environment, release, reason, asked or {})
     await leases.until_left(store.leases, environment, folder.header.run)
     folder.forget_outcome()
     artifacts = Artifacts(folder.header, store)
@@ -173,7 +181,9 @@ def state_of(outcome: Outcome) -> State[Outcome]:
     return State(type=kind, name=outcome.end_state.value.capitalize(), message=outcome.headline)
 
 
-def _open_folder(store: Store, resume: str, procedure: str, environment: str, release: str, reason: str) -> RunFolder:
+def _open_folder(
+    store: Store, resume: str, procedure: str, environment: str, release: str, reason: str, asked: dict[str, str]
+) -> RunFolder:
     """The run that is named, the one of this Prefect run if it is tried again, or a new one."""
     if resume:
         return _check_same(store.get(resume), procedure, environment)
@@ -191,6 +201,7 @@ def _open_folder(store: Store, resume: str, procedure: str, environment: str, re
             started_at=now(),
             reason=reason,
             release=release or None,
+            asked=asked,
             started_by=started_by,
         )
     )

@@ -1,0 +1,188 @@
+"""That the restored server is the one in use: seen in both servers, not believed of the apps.
+
+An app's sessions are known by its role and by the addresses it calls from. Where they also carry the instance's id in
+their name, each instance has to be seen; where they do not, there have to be as many sessions as instances.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollback import probes
+from rollback.context import Run
+from rollback.database import signing_in
+from rollback.database.consumers import Consumer
+from rollback.database.models import Server
+from rollback.database.plans import RestorePlan
+from rollback.errors import NotVerified, RollbackError
+from rollback.postgres.session import Session
+from rollback.postgres.sessions import DatabaseSession, list_sessions, sessions_of
+from rollback.probes import Prober
+from rollback.slots import PRODUCTION
+from rollback.verification import verify_host
+
+LOOK_SECONDS = 0.5
+INSTANCE_DIGITS = 12
+"""Of an instance's id, as much as an application's name usually carries."""
+CHANGES = """
+SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables
+WHERE %s::text IS NULL OR relid = to_regclass(%s)
+"""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """An app with the instances that it has now."""
+
+    consumer: Consumer
+    ids: tuple[str, ...]
+
+
+async def prove(run: Run, plan: RestorePlan, restored: Server) -> list[str]:
+    """Show that everything uses the restored server and nothing the old one; returns the evidence, in words.
+
+    Raises `NotVerified` with what could not be seen.
+    """
+    apps = await run.apps()
+    started = [each for each in plan.consumers if each.was_running]
+    instances = [Instances(each, await apps.list_instances(each)) for each in started]
+    async with (
+        signing_in.administrator(run, plan.source_host, plan.database) as old,
+        signing_in.administrator(run, restored.host, plan.database) as new,
+    ):
+        evidence = await _until_seen(run, plan, new, instances)
+        evidence.append(await _show_write(run, plan, new))
+        evidence.append(await _show_old_is_left(plan, old))
+    return [*evidence, *await _show_health(run)]
+
+
+async def _until_seen(run: Run, plan: RestorePlan, new: Session, instances: Sequence[Instances]) -> list[str]:
+    """Wait until every instance of every app has its sessions on the restored server."""
+    seconds = run.database.answer_timeout_seconds
+    missing: list[str] = []
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                sessions = await list_sessions(new)
+                found = [_sessions_of(plan, each, sessions) for each in instances]
+                missing = [problem for each, mine in found if (problem := _missing(each, mine))]
+                if not missing:
+                    return [_seen(each, mine, plan.new.name) for each, mine in found]
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as error:
+        raise NotVerified(
+            f"Not everything is seen on '{plan.new.name}' after {seconds:g} s: {'; '.join(missing)}.",
+            remedy="Look at these apps' logs; restart them if they hang. Then resume this run.",
+        ) from error
+
+
+def _sessions_of(
+    plan: RestorePlan, each: Instances, sessions: Sequence[DatabaseSession]
+) -> tuple[Instances, tuple[DatabaseSession, ...]]:
+    """An app's own sessions: of the apps' role and, where its addresses are told by both sides, from there."""
+    mine = [session for session in sessions if session.foreign and session.user == plan.user]
+    named = tuple(session for session in mine if _instances_named(each.ids, session))
+    if named:
+        return each, named
+    from_there = tuple(session for session in mine if session.address in each.consumer.addresses)
+    return each, from_there or (() if any(session.application for session in mine) else tuple(mine))
+
+
+def _instances_named(ids: Sequence[str], session: DatabaseSession) -> set[str]:
+    return {each for each in ids if each[:INSTANCE_DIGITS] in session.application}
+
+
+def _missing(each: Instances, mine: Sequence[DatabaseSession]) -> str:
+    name = each.consumer.name
+    if not mine:
+        return f"{name} has no session"
+    named = {identifier for session in mine for identifier in _instances_named(each.ids, session)}
+    if named and len(named) < len(each.ids):
+        return f"{name}: {len(each.ids) - len(named)} of {len(each.ids)} instances have no session"
+    if not named and len(mine) < len(each.ids):
+        return f"{name} has {len(mine)} sessions for {len(each.ids)} instances"
+    return ""
+
+
+def _seen(each: Instances, mine: Sequence[DatabaseSession], server: str) -> str:
+    named = any(_instances_named(each.ids, session) for session in mine)
+    how = "each instance seen by its id" if named else "instances cannot be told apart"
+    return f"{each.consumer.name}: {len(mine)} sessions of {len(each.ids)} instances on '{server}' ({how})"
+
+
+async def _show_write(run: Run, plan: RestorePlan, new: Session) -> str:
+    """Show that what is written through the app arrives in the restored database."""
+    probe = run.database.write_probe
+    table = probe.table if probe else None
+
+    async def changes() -> int:
+        return int(await new.fetch_value(CHANGES, (table, table)))
+
+    before = await changes()
+    told = "a write of the users' own"
+    if probe is not None:
+        told = f"POST {probe.path}"
+        host = await _public_host(run)
+        async with probes.connect(run.backend.probes) as client:
+            answer = await Prober(client, host, run.backend.probes).post(probe.path, probe.body)
+        if answer.problem:
+            raise NotVerified(f"{told} through the app failed: {answer.problem}.", remedy="Look at the app's log.")
+    seconds = run.database.answer_timeout_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            # The server counts by itself: nothing here could be waited for but the next reading.
+            while await changes() == before:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as error:
+        raise NotVerified(
+            f"{told} did not arrive in '{plan.new.name}' within {seconds:g} s.",
+            remedy="Look where the app writes to: its log, and the sessions on both servers.",
+        ) from error
+    return f"{told[0].upper()}{told[1:]} through the app arrived in '{plan.new.name}'"
+
+
+async def _show_old_is_left(plan: RestorePlan, old: Session) -> str:
+    addresses = {address for each in plan.consumers for address in each.addresses}
+    left = sessions_of(await list_sessions(old), user=plan.user, addresses=addresses)
+    if left:
+        raise NotVerified(
+            f"'{plan.source.name}' still has {len(left)} sessions of the apps: {left[0].describe()}.",
+            remedy="They can write nothing there. Restart these apps, then resume this run.",
+        )
+    return f"'{plan.source.name}' has no session of the apps"
+
+
+async def _public_host(run: Run) -> str:
+    if run.backend.public_url:
+        return run.backend.public_url
+    return f"https://{(await (await run.app_service()).get_slot(PRODUCTION)).host}"
+
+
+async def _show_health(run: Run) -> list[str]:
+    settings = run.backend.probes
+    async with probes.connect(settings) as client:
+        prober = Prober(client, await _public_host(run), settings)
+        found = await verify_host(prober, settings, None, settings.verify_within_seconds)
+    if found.problems:
+        raise NotVerified(
+            f"{found.host}: {'; '.join(found.problems)}.", remedy="Look at it as a user would: the data is in place."
+        )
+    return [f"{found.host}: {each}" for each in found.evidence]
+
+
+async def describe(run: Run, plan: RestorePlan) -> str:
+    """Where things stand, for a run that is cancelled."""
+    secret = await (await run.key_vault()).get_secret(plan.secret)
+    apps = await run.apps()
+    running = [each.name for each in plan.consumers if await apps.is_running(each)]
+    names = plan.source.name if secret.version == plan.secret_version else plan.new.name
+    try:
+        parameter = await (await run.servers()).get_parameter(plan.source, plan.read_only.name)
+        fenced = "fenced" if parameter.value == "on" else "not fenced"
+    except RollbackError:
+        fenced = "in a state that could not be read"
+    stopped = [each.name for each in plan.consumers if each.name not in running]
+    told = f"; stopped: {', '.join(stopped)}" if stopped else ""
+    return (
+        f"the secret names '{names}', '{plan.source.name}' is {fenced}, running: {', '.join(running) or 'none'}{told}"
+    )

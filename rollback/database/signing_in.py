@@ -1,0 +1,52 @@
+"""Sessions on the platform's servers: as the Entra administrator that we are, or with what the secret holds."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from rollback.azure import our_errors
+from rollback.context import Run
+from rollback.postgres.connection import ENTRA_SCOPE, Limits, connect
+from rollback.postgres.errors import PasswordWrong, StatementRefused
+from rollback.postgres.session import Session
+from rollback.postgres.url import DatabaseUrl
+
+
+@asynccontextmanager
+async def administrator(
+    run: Run, host: str, database: str, *, read_only: bool = True, limits: Limits | None = None
+) -> AsyncGenerator[Session]:
+    """A session as the platform file's administrator, by a token of our own credential; closed at the block's end."""
+
+    async def token() -> str:
+        connection = await run.connection()
+        with our_errors("Entra ID's token for PostgreSQL"):
+            return (await connection.credential.get_token(ENTRA_SCOPE)).token
+
+    user = run.database.administrator
+    async with connect(host, database, user, token, read_only=read_only, limits=limits) as session:
+        yield session
+
+
+async def read_system(session: Session) -> str | None:
+    """PostgreSQL's own identifier of the cluster, the same on a server restored from it; none where we may not."""
+    try:
+        return str(await session.fetch_value("SELECT system_identifier::text FROM pg_control_system()"))
+    except StatementRefused:
+        return None
+
+
+async def check_password(run: Run, url: DatabaseUrl, host: str) -> None:
+    """Make sure that a server accepts the apps' role with the password in the secret."""
+
+    async def password() -> str:
+        return url.password.get_secret_value()
+
+    try:
+        async with connect(host, url.database, url.user, password) as session:
+            await session.fetch_value("SELECT 1")
+    except PasswordWrong as error:
+        raise PasswordWrong(
+            f"'{host}' does not accept role '{url.user}' with the password in secret '{run.database.secret}'.",
+            remedy="It may have been changed since the restore point: choose a later one, or give the role the "
+            "password again. No app could use the server with this secret.",
+        ) from error

@@ -1,0 +1,104 @@
+"""The restored server beside the old one: what it lacks of its settings and rights, and what is lost of the rows."""
+
+from dataclasses import dataclass
+
+from rollback.context import Run
+from rollback.database import signing_in
+from rollback.database.bill import Bill, TableLoss
+from rollback.database.models import Server
+from rollback.database.parity import Parity
+from rollback.database.plans import RestorePlan
+from rollback.errors import PartsDiffer
+from rollback.postgres.comparison import Comparison, TableComparison, compare
+from rollback.postgres.connection import Limits
+from rollback.postgres.export import export_lost_rows
+from rollback.postgres.salvage import CHANGED, LOST, RETURNED
+
+EXPORT_FILE = "lost-rows.zip"
+MOST_TOLD = 12
+"""Differences in one message."""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The plan with its true bill, and the comparison that it was made of; none once the cut-over has begun."""
+
+    plan: RestorePlan
+    comparison: Comparison | None
+
+
+async def match(run: Run, plan: RestorePlan, restored: Server) -> None:
+    """Make the restored server's settings and rights like its source's.
+
+    Raises `PartsDiffer` with what differs still and is not waived by name.
+    """
+    parity = Parity(run, plan)
+    await parity.set_rest()
+    differences = await parity.differences() | await _match_inside(run, plan, restored)
+    open_ones = {name: words for name, words in differences.items() if name not in plan.waived}
+    for name, words in differences.items():
+        run.note(f"{'Differs' if name in open_ones else 'Differs, and is waived'}: {name}: {words}.")
+    if open_ones:
+        told = "; ".join(f"{name}: {words}" for name, words in list(open_ones.items())[:MOST_TOLD])
+        raise PartsDiffer(
+            f"The restored server differs in {len(open_ones)}: {told}.",
+            remedy="Mend these, or begin again with "
+            f"{' '.join(f'--waive {name!r}' for name in list(open_ones)[:MOST_TOLD])} where they do not matter.",
+        )
+    run.note(f"'{plan.new.name}' is like '{plan.source.name}' in settings and rights.")
+
+
+async def _match_inside(run: Run, plan: RestorePlan, restored: Server) -> dict[str, str]:
+    """What differs within the databases: extensions, roles, rights."""
+    return {}
+
+
+async def weigh(run: Run, plan: RestorePlan, restored: Server) -> Weighed:
+    """Compare both servers row by row; the plan comes back with the true bill.
+
+    It asks again where that is worse than the tolerance allows.
+    """
+    seconds = run.database.compare_timeout_seconds
+    limits = Limits(statement_seconds=seconds, idle_in_transaction_seconds=seconds)
+    async with (
+        signing_in.administrator(run, plan.source_host, plan.database, limits=limits) as old,
+        signing_in.administrator(run, restored.host, plan.database, limits=limits) as new,
+    ):
+        comparison = await compare(old, new, timeout_seconds=seconds)
+    bill = Bill(tables=tuple(_loss(each) for each in comparison.tables), how="compared row by row, at rest")
+    for each in bill.tables:
+        run.note(f"{each.table}: {each.words}.")
+    for each in comparison.sequences:
+        run.note(f"Sequence {each.sequence}: {each.new} instead of {each.old}; it would give numbers in between again.")
+    worse = bill.worse_than(plan.estimated, plan.tolerance_rows, plan.tolerance_share)
+    for each in worse:
+        run.note(f"Worse than approved: {each}.")
+    warnings = plan.warnings
+    if worse and not plan.asks_again:
+        warnings = (f"More is lost than was approved: {'; '.join(worse)}.", *plan.warnings)
+    revised = plan.model_copy(update={"measured": bill, "asks_again": bool(worse), "warnings": warnings})
+    return Weighed(revised, comparison)
+
+
+def _loss(table: TableComparison) -> TableLoss:
+    changed = ", ".join(f"{each.name} in {each.rows}" for each in table.changed_columns)
+    how = "; ".join(part for part in (table.method, f"changed: {changed}" if changed else "", table.note) if part)
+    return TableLoss(
+        table=table.table, inserts=table.only_old, updates=table.differing, deletes=table.only_new, how=how
+    )
+
+
+async def export(run: Run, weighed: Weighed, restored: Server) -> None:
+    """Write the rows that the restored server lacks into a file in the run's folder; twice is once."""
+    plan, comparison = weighed.plan, weighed.comparison
+    if comparison is None:
+        return
+    limits = Limits(statement_seconds=run.database.compare_timeout_seconds)
+    async with (
+        signing_in.administrator(run, plan.source_host, plan.database, limits=limits) as old,
+        signing_in.administrator(run, restored.host, plan.database, limits=limits) as new,
+    ):
+        path = run.folder.folder / EXPORT_FILE
+        made = await export_lost_rows(old, new, comparison, path, title=f"Run {run.header.run}: {plan.title}")
+    counts = ", ".join(f"{made.rows(kind)} {kind}" for kind in (LOST, CHANGED, RETURNED))
+    run.note(f"{counts} rows are in {made.path} ({made.bytes} bytes, SHA-256 {made.sha256}), with instructions.")

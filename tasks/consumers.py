@@ -1,0 +1,53 @@
+"""App Service, as far as apps use a database: stop them, lead them to another one, start them.
+
+Blast radius: every app and slot whose settings refer to the database's secret. While they are stopped users get errors.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+
+from rollback.context import current
+from rollback.database import following
+from rollback.database.models import Server
+from rollback.database.plans import FOLLOW, START, STOP, RestorePlan
+from tasks import step
+
+START_AGAIN = "Start again as before"
+
+
+@step(STOP, timeout_seconds=4000)
+async def stop_writers(plan: RestorePlan) -> None:
+    """Stop everything that uses the database; on return App Service says that it is stopped."""
+    run = current()
+    if not following.is_begun(run):
+        await _side_by_side(following.stop(run, each) for each in plan.consumers)
+
+
+@step(FOLLOW, timeout_seconds=4000)
+async def refresh_references(plan: RestorePlan, version: str) -> None:
+    """Let every app get the secret's new version, and see that it does; raises `ReferenceStaysOld`."""
+    run = current()
+    await _side_by_side(following.refresh(run, plan, each, version) for each in plan.consumers)
+
+
+@step(START, timeout_seconds=4000)
+async def start_on(restored: Server, plan: RestorePlan) -> None:
+    """Start what ran when the plan was made; everything gets the restored server's address by now."""
+    run = current()
+    await _side_by_side(following.start(run, each, f"on '{restored.id.name}'") for each in plan.consumers)
+
+
+@step(START_AGAIN, timeout_seconds=4000)
+async def start_again(plan: RestorePlan) -> None:
+    """Undo: start what this run stopped, on the server that it used before."""
+    run = current()
+    touched = {*run.journal.open_changes(), *run.journal.confirmed_changes()}
+    stopped = [each for each in plan.consumers if f"stop {each.name}" in touched]
+    await _side_by_side(following.start(run, each, "again, as before") for each in stopped)
+
+
+async def _side_by_side(works: Iterable[Awaitable[None]]) -> None:
+    """All at once; one that fails does not keep the others from their end, and is raised then."""
+    for ended in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended

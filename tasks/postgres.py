@@ -1,0 +1,133 @@
+"""PostgreSQL: plan a restore, make the new server, fence the old one, compare, save what would be lost, prove.
+
+Blast radius: the database of one environment. The old server is never changed beyond its fence, and never deleted.
+"""
+
+from rollback.context import Run, current
+from rollback.database import fencing, following, planning, proof, weighing
+from rollback.database.models import Server
+from rollback.database.parity import Parity
+from rollback.database.plans import COMPARE, EXPORT, FENCE, MATCH, PROVE, RESTORE, RestorePlan
+from rollback.database.restoring import Restorer, wait_until_it_answers
+from rollback.database.weighing import Weighed
+from rollback.errors import RollbackError, TakenBack
+from rollback.models import now
+from rollback.report.words import seconds
+from rollback.settings import StopWrites
+from tasks import step
+
+LIFT = "Lift the fence"
+
+
+@step("Plan", timeout_seconds=900)
+async def plan_restore(restore_point: str, stop_writes: StopWrites | None, waive: tuple[str, ...]) -> RestorePlan:
+    """Decide what is restored, as absolute values; on resuming, the plan as it was made."""
+    run = current()
+    made = run.folder.plan(RestorePlan)
+    if made is not None:
+        run.note(f"The plan of {made.made_at:%Y-%m-%d %H:%M:%S} UTC: {made.title}.")
+        return made
+    point = planning.parse_restore_point(restore_point or run.header.asked.get("restore_point", ""))
+    plan = await planning.RestorePlanner(run).plan(point, stop_writes or run.database.stop_writes, waive)
+    run.note(f"{plan.title}. Lost: {plan.estimated.total_words}.")
+    return plan
+
+
+@step("Check the plan", timeout_seconds=900)
+async def check_plan(plan: RestorePlan) -> None:
+    """Make sure that what the plan rests on still holds, as long as nothing was changed; raises `PlanIsStale`."""
+    run = current()
+
+    async def describe() -> str:
+        return await proof.describe(run, plan)
+
+    run.where_things_stand = describe
+    if not (run.journal.open_changes() or run.journal.confirmed_changes()):
+        await planning.check_still_holds(run, plan)
+
+
+@step(FENCE, timeout_seconds=4000)
+async def fence(plan: RestorePlan) -> None:
+    """Keep every writer out of the old server; on return nothing can be committed there, and it was seen at rest."""
+    run = current()
+    if not following.is_begun(run):
+        await fencing.raise_fence(run, plan)
+
+
+@step(LIFT, timeout_seconds=4000)
+async def lift_fence(plan: RestorePlan) -> None:
+    """Undo: the old server takes writes again; exactly what this run changed there is put back."""
+    await fencing.lower_fence(current(), plan)
+
+
+@step(RESTORE, timeout_seconds=24_000)
+async def restore_beside(plan: RestorePlan) -> Server:
+    """Have the new server made, once; on return it is Ready, answers us, and its recovery has ended."""
+    run = current()
+    run.stop_if_found_bad()
+    server = await Restorer(run, plan).restore()
+    if not following.is_begun(run):
+        await Parity(run, plan).let_in()
+        await wait_until_it_answers(run, plan, server)
+    return server
+
+
+@step(MATCH, timeout_seconds=8000)
+async def match_settings(restored: Server, plan: RestorePlan) -> None:
+    """Set on the new server what Azure left behind; raises `PartsDiffer` with what still differs and is not waived."""
+    run = current()
+    if not following.is_begun(run):
+        await weighing.match(run, plan, restored)
+
+
+@step(COMPARE, timeout_seconds=15_000)
+async def weigh_loss(restored: Server, plan: RestorePlan) -> Weighed:
+    """Count what is lost, row by row; the plan comes back with it, and asks again where it is worse than approved."""
+    run = current()
+    if following.is_begun(run):
+        return Weighed(plan, None)
+    return await weighing.weigh(run, plan, restored)
+
+
+@step(EXPORT, timeout_seconds=15_000)
+async def export_lost_rows(restored: Server, weighed: Weighed) -> None:
+    """Write the rows that would be lost into one file; raises `ExportFailed` and leaves nothing half-written."""
+    await weighing.export(current(), weighed, restored)
+
+
+@step(PROVE, timeout_seconds=8000)
+async def prove_in_use(restored: Server, plan: RestorePlan) -> None:
+    """Show that every app uses the restored server, and none the old one; raises `NotVerified`."""
+    run = current()
+    run.evidence = [*_measured(run, plan), *await proof.prove(run, plan, restored)]
+    for each in run.evidence:
+        run.note(each)
+
+
+def _measured(run: Run, plan: RestorePlan) -> list[str]:
+    """Recovery time and data loss, as they were and not as they were promised."""
+    confirmed = {entry.change: entry.at for entry in run.journal.entries if entry.event == "confirmed"}
+    stopped = [at for change, at in confirmed.items() if change.startswith(("stop ", "fence: "))]
+    told = [f"recovery_time_actual: {seconds(now() - run.header.started_at)}, from the start of the run"]
+    if stopped:
+        told.append(f"without writes: {seconds(now() - min(stopped))}")
+        told.append(f"data_loss_actual: {seconds(max(stopped) - plan.point)} of writes, {plan.bill.total_words}")
+    return told
+
+
+def is_cut_over() -> bool:
+    """Whether the way back is not ours to take any more: the secret was sent its new version."""
+    return following.is_begun(current())
+
+
+def taken_back(plan: RestorePlan, error: RollbackError) -> RollbackError:
+    """How a run ends whose changes were undone: as refused where it changed nothing."""
+    run = current()
+    changed = run.journal.confirmed_changes()
+    if not changed:
+        return error
+    left = f" The new server '{plan.new.name}' is left, unused." if "restore" in changed else ""
+    return TakenBack(
+        f"{error.message} The apps use '{plan.source.name}' as before, with writes allowed.{left}",
+        remedy=error.remedy,
+    )
