@@ -14,6 +14,7 @@ from pydantic import Field
 from rollback.models import Model
 from rollback.postgres.errors import TookTooLong
 from rollback.postgres.row_streams import Layout, RowDifference, compare_buckets, stream_differences
+from rollback.postgres.sequences import SequenceComparison, compare_sequences
 from rollback.postgres.session import Session
 from rollback.postgres.tables import Table, list_tables
 
@@ -58,19 +59,6 @@ class TableComparison(Model):
     def rows(self, old: Session, new: Session) -> AsyncGenerator[RowDifference]:
         """The rows that differ, streamed; both sessions inside of a `both_still` block."""
         return stream_differences(old, new, (self.old, self.new), self.layout, self.buckets)
-
-
-class SequenceComparison(Model):
-    """A sequence's last number on both servers: the restored one would give the numbers in between again."""
-
-    sequence: str
-    old: int | None
-    new: int | None
-
-
-class _Sequence(Model):
-    name: str
-    last_value: int | None
 
 
 class Comparison(Model):
@@ -120,7 +108,7 @@ async def compare(old: Session, new: Session, *, timeout_seconds: float = 1800) 
             ]
             return Comparison(
                 tables=tuple(tables),
-                sequences=await _compare_sequences(old, new),
+                sequences=await compare_sequences(old, new),
                 large_objects_old=await _count_large_objects(old),
                 large_objects_new=await _count_large_objects(new),
             )
@@ -176,20 +164,6 @@ def _note(old: Table | None, new: Table | None) -> str:
         "it is unlogged, so that no backup has its rows" if old.unlogged else "",
     ]
     return "; ".join(note for note in notes if note)
-
-
-async def _compare_sequences(old: Session, new: Session) -> tuple[SequenceComparison, ...]:
-    here, there = await asyncio.gather(_read_sequences(old), _read_sequences(new))
-    return tuple(
-        SequenceComparison(sequence=name, old=here.get(name), new=there.get(name))
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name)
-    )
-
-
-async def _read_sequences(session: Session) -> dict[str, int | None]:
-    query = "SELECT quote_ident(schemaname) || '.' || quote_ident(sequencename) AS name, last_value FROM pg_sequences"
-    return {each.name: each.last_value for each in await session.fetch_models(_Sequence, query)}
 
 
 async def _count_large_objects(session: Session) -> int:

@@ -6,6 +6,7 @@ from postgresql_server import APP, SUPERUSER, PostgreSql
 
 from rollback.postgres.comparison import Comparison, TableComparison, both_still, compare
 from rollback.postgres.errors import TookTooLong
+from rollback.postgres.sequences import advance_sequences
 from rollback.postgres.session import Session
 
 DONATIONS = "CREATE TABLE donations (id int PRIMARY KEY, amount_cents int, donor text)"
@@ -196,6 +197,22 @@ async def test_sequences_that_stand_elsewhere_are_told(server: PostgreSql, opene
     comparison = await compared(server, opened, made, ["INSERT INTO things VALUES (DEFAULT), (DEFAULT)"])
     (sequence,) = comparison.sequences
     assert (sequence.sequence, sequence.old, sequence.new) == ("public.things_id_seq", 3, 1)
+
+
+async def test_advanced_sequences_do_not_give_numbers_of_lost_rows_again(server: PostgreSql, opened: Open) -> None:
+    made = ['CREATE TABLE "The Things" (id serial PRIMARY KEY)', "CREATE SEQUENCE unused"]
+    old = server.make_database(*made)
+    new = server.make_database(template=old)
+    server.sql(old, 'INSERT INTO "The Things" VALUES (DEFAULT), (DEFAULT)', "SELECT nextval('unused')", user=APP)
+    comparison = await compare(await opened(old), await opened(new))
+    app = await server.session(new, APP)
+    for _ in range(2):
+        assert len(await advance_sequences(app, comparison.sequences)) == 2
+        assert await app.fetch_value('SELECT last_value FROM public."The Things_id_seq"') == 2
+    assert server.sql(new, 'INSERT INTO "The Things" VALUES (DEFAULT) RETURNING id', user=APP) == [(3,)]
+    await advance_sequences(app, comparison.sequences)
+    assert server.sql(new, 'INSERT INTO "The Things" VALUES (DEFAULT) RETURNING id', user=APP) == [(4,)]
+    await app.connection.close()
 
 
 async def test_large_objects_are_counted(server: PostgreSql, opened: Open) -> None:
