@@ -106,6 +106,21 @@ def _spec(
         "scale": {"domain": [0, top], "nice": False},
         "axis": {"title": None, "tickCount": 4, "domain": False, "ticks": False, "minExtent": 34, "maxExtent": 34},
     }
+    colour = palette.bad if quantity is ERRORS else palette.ours
+    return {
+        "width": width - 40,
+        "height": HEIGHT,
+        "layer": [
+            _unknown(known, palette, across, last),
+            _run(palette, across, start, end),
+            *_curve(known, colour, {"x": {"field": "at", **across}, "y": {"field": "value", **upward}}),
+            *_marks(measured, palette, across, first, last),
+        ],
+    }
+
+
+def _curve(known: list[tuple[datetime, float | None]], colour: str, encoding: Spec) -> list[Spec]:
+    """What was measured: a line that breaks where nothing is known, and a point a minute with its value in words."""
     line = [
         {
             "at": _stamp(at + MINUTE / 2),
@@ -114,35 +129,21 @@ def _spec(
         }
         for at, value in known
     ]
-    colour = palette.bad if quantity is ERRORS else palette.ours
-    data = {"values": line}
-    encoding: Spec = {"x": {"field": "at", **across}, "y": {"field": "value", **upward}}
-    points = {"values": [each for each in line if each["value"] is not None]}
-    return {
-        "width": width - 40,
-        "height": HEIGHT,
-        "layer": [
-            _unknown(known, palette, across, last),
-            _run(palette, across, start, end),
-            {
-                "data": data,
-                "mark": {
-                    "type": "line",
-                    "aria": False,
-                    "invalid": "break-paths-show-domains",
-                    "color": colour,
-                    "strokeWidth": 2,
-                },
-                "encoding": encoding,
-            },
-            {
-                "data": points,
-                "mark": {"type": "point", "filled": True, "size": 28, "color": colour},
-                "encoding": {**encoding, "description": {"field": "words"}},
-            },
-            *_marks(measured, palette, across, first, last),
-        ],
+    drawn = {
+        "type": "line",
+        "aria": False,
+        "invalid": "break-paths-show-domains",
+        "color": colour,
+        "strokeWidth": 2,
     }
+    return [
+        {"data": {"values": line}, "mark": drawn, "encoding": encoding},
+        {
+            "data": {"values": [each for each in line if each["value"] is not None]},
+            "mark": {"type": "point", "filled": True, "size": 28, "color": colour},
+            "encoding": {**encoding, "description": {"field": "words"}},
+        },
+    ]
 
 
 def _ticks(first: datetime, last: datetime, most: int) -> list[str]:
