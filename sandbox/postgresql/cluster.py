@@ -20,7 +20,8 @@ SUPERUSER = "azuresu"
 UPSTREAM_PORT = 5433
 """On the server's own address; clients find the front, on 5432."""
 POLL_SECONDS = 0.02
-STOP_SECONDS = 10
+START_SECONDS, STOP_SECONDS = 600, 10
+"""A start may replay the log of a large restore."""
 MOST_LOG_CHARACTERS = 600
 
 CONFIGURATION = f"""\
@@ -89,7 +90,7 @@ class Cluster:
         (self.data / "pg_hba.conf").write_text(ACCESS)
 
     async def start(self, *options: str) -> None:
-        """Start it unless it runs; on return it takes connections, maybe still in recovery."""
+        """Start it unless it runs; on return it takes connections, and recovery has ended."""
         if self.pid is not None:
             return
         await self._predecessor_gone()
@@ -98,6 +99,13 @@ class Cluster:
             self._process = await launch.start(
                 "postgres", "-D", self.data, "-c", f"listen_addresses={self.address}", *settings, output=output
             )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._answers()
+        except TimeoutError as error:
+            raise SandboxError(f"The PostgreSQL in {self.folder} does not answer.") from error
+
+    async def _answers(self) -> None:
         while True:
             try:
                 await self.run(b"SELECT 1")
@@ -195,18 +203,9 @@ class Cluster:
             "recovery_target_inclusive=off",
             "recovery_target_action=promote",
             "recovery_target_timeline=current",
+            # No connection before the end: those in between would need the source's parameters, and its old passwords.
+            "hot_standby=off",
         )
-        while await self.in_recovery():
-            if self.pid is None:
-                raise self._ended()
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def in_recovery(self) -> bool:
-        """Whether the log is still being replayed."""
-        try:
-            return (await self.run(b"SELECT pg_is_in_recovery()"))[0][0] is True
-        except psycopg.OperationalError:
-            return True
 
 
 def _restore_command(source: Cluster) -> str:
