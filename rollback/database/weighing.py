@@ -8,6 +8,7 @@ from rollback.database.bill import Bill, TableLoss
 from rollback.database.models import Server
 from rollback.database.parity import Parity
 from rollback.database.plans import RestorePlan
+from rollback.database.rights import match_rights
 from rollback.errors import PartsDiffer
 from rollback.postgres.comparison import Comparison, TableComparison, compare
 from rollback.postgres.connection import Limits
@@ -34,7 +35,7 @@ async def match(run: Run, plan: RestorePlan, restored: Server) -> None:
     """
     parity = Parity(run, plan)
     await parity.set_rest()
-    differences = await parity.differences() | await _match_inside(run, plan, restored)
+    differences = await parity.differences() | await match_rights(run, plan, restored)
     open_ones = {name: words for name, words in differences.items() if name not in plan.waived}
     for name, words in differences.items():
         run.note(f"{'Differs' if name in open_ones else 'Differs, and is waived'}: {name}: {words}.")
@@ -46,11 +47,6 @@ async def match(run: Run, plan: RestorePlan, restored: Server) -> None:
             f"{' '.join(f'--waive {name!r}' for name in list(open_ones)[:MOST_TOLD])} where they do not matter.",
         )
     run.note(f"'{plan.new.name}' is like '{plan.source.name}' in settings and rights.")
-
-
-async def _match_inside(run: Run, plan: RestorePlan, restored: Server) -> dict[str, str]:
-    """What differs within the databases: extensions, roles, rights."""
-    return {}
 
 
 async def weigh(run: Run, plan: RestorePlan, restored: Server) -> Weighed:
