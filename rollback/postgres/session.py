@@ -8,6 +8,7 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors as postgresql
+from psycopg.errors import Diagnostic
 from psycopg.rows import class_row, tuple_row
 from psycopg.sql import SQL, Composable, Composed
 
@@ -66,6 +67,24 @@ class Session:
         """Run a statement for its effect."""
         async with self._answering():
             await self.connection.execute(query, parameters or None)
+
+    async def execute_warned(self, query: Query) -> tuple[str, ...]:
+        """Run a statement for its effect; the server's warnings that it did not have it.
+
+        GRANT and REVOKE of somebody without the right to only warn (01006, 01007), where anything else is refused.
+        """
+        warnings: list[str] = []
+
+        def note(notice: Diagnostic) -> None:
+            if notice.sqlstate in {"01006", "01007"}:
+                warnings.append(notice.message_primary or "")
+
+        self.connection.add_notice_handler(note)
+        try:
+            await self.execute(query)
+        finally:
+            self.connection.remove_notice_handler(note)
+        return tuple(warnings)
 
     @asynccontextmanager
     async def _answering(self) -> AsyncGenerator[None]:

@@ -24,8 +24,10 @@ SELECT n.nspname AS schema_name, c.relname AS name, pg_get_userbyid(c.relowner) 
                  WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.confrelid <> c.oid), '[]') AS refers_to
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
      LATERAL (SELECT coalesce(sum(greatest(part.reltuples, 0)), 0)::bigint AS rows,
-                     coalesce(sum(pg_total_relation_size(part.oid)), 0)::bigint AS bytes
-              FROM pg_class part
+                     coalesce(sum(CASE WHEN part.relpages > 0
+                                       THEN (part.relpages::bigint + coalesce(toast.relpages, 0)) * 8192
+                                       ELSE pg_relation_size(part.oid) END), 0)::bigint AS bytes
+              FROM pg_class part LEFT JOIN pg_class toast ON toast.oid = part.reltoastrelid
               WHERE part.oid = c.oid
                  OR c.relkind = 'p' AND part.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)) AS sizes
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
@@ -59,6 +61,7 @@ class Table(Model):
     rows_estimated: int
     """As the last vacuum or analyze counted."""
     bytes: int
+    """Rows only, without indexes, as of the last vacuum or analyze: measuring would wait for who locks the table."""
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     """Columns of the primary key; none where the table has none."""
