@@ -50,7 +50,7 @@ class Status(BaseModel):
     scale: float
     proxy: str
     sites: dict[str, SiteStatus]
-    """By environment: production, staging, dev."""
+    """By environment: production, staging, dev; production-worker is production's background worker."""
     faults: list[Fault]
     swaps: list[Swap]
 

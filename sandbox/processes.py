@@ -7,6 +7,8 @@ new one fails:
 - The same image with other settings, or a restart: the new one takes over all the same, and the site answers 503.
 - An image that cannot be pulled, and no local copy: the site is stopped, and answers 503 until a try succeeds.
 
+An app has one process on each of its instances, the machines of its plan; its slots share them.
+
 Source: github.com/Azure/app-service-linux-docs, "Things you should know: Web Apps on Linux", for the overlap. What
 becomes of the old container when the new one fails is nowhere promised; logs of failed pulls end with "Stopping site
 … because it failed during startup".
@@ -19,7 +21,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +58,8 @@ class Launch:
         return min(int(asked), MOST_START_SECONDS) if asked.isdecimal() else START_SECONDS
 
 
+Spot = tuple[Place, str]
+"""A place, and the id of one of its instances."""
 Pulled = Literal["here", "broken", "missing"]
 """What came of a pull: `broken` is an image whose container ends at once."""
 
@@ -68,16 +72,33 @@ class Puller(Protocol):
         ...
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Runs in the child before it executes: the kernel ends it with the sandbox, even after a kill -9."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Worker:
-    """One process of the app."""
+class Hosting(Protocol):
+    """What the platform says about a place."""
 
-    def __init__(self, launch: Launch, tell: Callable[[str], None]) -> None:
+    def launch_of(self, place: Place) -> Launch | None:
+        """What it must run now, or None for a stopped one."""
+        ...
+
+    def instances_of(self, place: Place) -> list[str]:
+        """The ids of the instances that it must run on."""
+        ...
+
+    def never_restarts(self, place: Place, instance: str) -> bool:
+        """Whether the process there lives on, whatever is asked, because of a fault."""
+        ...
+
+
+class Worker:
+    """One process of the app, on one instance."""
+
+    def __init__(self, launch: Launch, tell: Callable[[str], None], instance: str = "") -> None:
         self.launch = launch
+        self.instance = instance
         self.port: int | None = None
         self.settled = asyncio.Event()
         """Set once it listens, and once it is clear that it never will."""
@@ -90,6 +111,11 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def database_url(self) -> str:
+        """What it was given as its database: a secret."""
+        return dict(self.launch.environment).get("DATABASE_URL", "")
 
     @property
     def pid(self) -> int | None:
@@ -119,9 +145,9 @@ class Worker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=dict(self.launch.environment),
+                env={**dict(self.launch.environment), "WEBSITE_INSTANCE_ID": self.instance},
                 cwd=Path(__file__).parents[1],
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
             self._pump = asyncio.create_task(self._tell_lines(self._process))
             self.port = await self._announced_port(self._process)
@@ -169,63 +195,84 @@ class Worker:
 
 
 class Workers:
-    """The processes of all slots. `launch_of` tells what a slot must run now, or None for a stopped one."""
+    """The processes of all slots."""
 
     def __init__(
         self,
-        launch_of: Callable[[Place], Launch | None],
+        hosting: Hosting,
         start_delay_seconds: Callable[[], float],
         pull: Puller,
         pace: Pace,
         logs: ContainerLogs,
     ) -> None:
-        self._launch_of = launch_of
+        self._hosting = hosting
         self._start_delay_seconds = start_delay_seconds
         self._pace = pace
         self._pull = pull
         self._logs = logs
-        self._at: dict[Place, Worker] = {}
+        self._at: dict[Spot, Worker] = {}
         self._locks: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._deaths: defaultdict[Place, int] = defaultdict(int)
+        self._deaths: defaultdict[Spot, int] = defaultdict(int)
+        self._turns: defaultdict[Place, int] = defaultdict(int)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def all_at(self, place: Place) -> list[Worker]:
+        """The processes that serve `place`, one for each instance."""
+        return [worker for (each, _), worker in self._at.items() if each == place]
+
     def at(self, place: Place) -> Worker | None:
-        """The process that serves `place`."""
-        return self._at.get(place)
+        """The process that serves `place`, on the first instance."""
+        return next(iter(self.all_at(place)), None)
+
+    def next_at(self, place: Place) -> Worker | None:
+        """The process for the next request: those that listen take turns."""
+        workers = self.all_at(place)
+        able = [worker for worker in workers if worker.port is not None and worker.pid is not None] or workers
+        self._turns[place] += 1
+        return able[self._turns[place] % len(able)] if able else None
 
     async def refresh(self, place: Place, *, restart: bool = False) -> None:
         """Make `place` run what it must. A new process takes over only when it listens; then the old one ends."""
         async with self._locks[place]:
-            launch, old = self._launch_of(place), self._at.get(place)
-            if launch is None:
-                if self._at.pop(place, None) is not None and old is not None:
-                    await old.stop(0)
-                return
-            if old is not None and old.pid is not None and old.launch == launch and not restart:
-                return
-            new = self._new_worker(launch, place)
-            if old is None or old.pid is None:
-                self._at[place] = new
-            pulled = await self._start(place, new)
-            failed = pulled != "missing" and new.port is None
-            if failed and old is not None and old.pid is not None and old.launch.image != launch.image:
-                self._logs.platform(
-                    place, "ERROR", f"The new container of {place[0]} did not start; the old one stays."
-                )
-                self._spawn(new.stop(0))
-                return
-            self._at[place] = new
-            self._spawn(self._watch(new))
-            if old is not None:
-                self._spawn(old.stop(self._pace.drain))
+            launch, wanted = self._hosting.launch_of(place), self._hosting.instances_of(place)
+            instances = dict.fromkeys([*wanted, *(worker.instance for worker in self.all_at(place))])
+            renewals = (
+                self._renew((place, each), launch if each in wanted else None, restart=restart) for each in instances
+            )
+            await asyncio.gather(*renewals)
 
-    def _new_worker(self, launch: Launch, place: Place) -> Worker:
+    async def _renew(self, spot: Spot, launch: Launch | None, *, restart: bool) -> None:
+        place, instance = spot
+        old = self._at.get(spot)
+        if old is not None and old.pid is not None and self._hosting.never_restarts(place, instance):
+            return
+        if launch is None:
+            if self._at.pop(spot, None) is not None and old is not None:
+                await old.stop(0)
+            return
+        if old is not None and old.pid is not None and old.launch == launch and not restart:
+            return
+        new = self._new_worker(launch, spot)
+        if old is None or old.pid is None:
+            self._at[spot] = new
+        pulled = await self._start(place, new)
+        failed = pulled != "missing" and new.port is None
+        if failed and old is not None and old.pid is not None and old.launch.image != launch.image:
+            self._logs.platform(place, "ERROR", f"The new container of {place[0]} did not start; the old one stays.")
+            self._spawn(new.stop(0))
+            return
+        self._at[spot] = new
+        self._spawn(self._watch(new))
+        if old is not None:
+            self._spawn(old.stop(self._pace.drain))
+
+    def _new_worker(self, launch: Launch, spot: Spot) -> Worker:
         def tell(line: str) -> None:
             # A swap may have moved the process since it was started.
-            now_at = next((each for each, worker in self._at.items() if worker is made), place)
-            self._logs.app(now_at, line)
+            now_at = next((each for each, worker in self._at.items() if worker is made), spot)
+            self._logs.app(now_at[0], line)
 
-        made = Worker(launch, tell)
+        made = Worker(launch, tell, spot[1])
         return made
 
     async def _start(self, place: Place, new: Worker) -> Pulled:
@@ -253,33 +300,34 @@ class Workers:
         """Exchange the processes of two places, together with what `change` changes, in one step for requests."""
         async with self._locks[one], self._locks[other]:
             change()
-            processes = {one: self._at.pop(other, None), other: self._at.pop(one, None)}
-            self._at.update({place: worker for place, worker in processes.items() if worker is not None})
+            there = {one: other, other: one}
+            self._at = {(there.get(place, place), each): worker for (place, each), worker in self._at.items()}
 
-    async def empty(self, places: list[Place]) -> None:
+    async def empty(self, places: Iterable[Place]) -> None:
         """End the processes of `places` at once."""
-        workers = [worker for place in places if (worker := self._at.pop(place, None)) is not None]
-        await asyncio.gather(*(worker.stop(0) for worker in workers))
+        left = set(places)
+        spots = [spot for spot in self._at if spot[0] in left]
+        await asyncio.gather(*(worker.stop(0) for worker in [self._at.pop(spot) for spot in spots]))
 
     async def stop(self) -> None:
         """End every process and everything that waits for one."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.empty(list(self._at))
+        await self.empty({place for place, _ in self._at})
 
     async def _watch(self, worker: Worker) -> None:
         """The platform starts a container that died again, later each time."""
         await worker.ended()
-        place = next((place for place, each in self._at.items() if each is worker), None)
-        if worker.told_to_end or place is None:
+        spot = next((spot for spot, each in self._at.items() if each is worker), None)
+        if worker.told_to_end or spot is None:
             return
-        log.warning("the process of %s/%s ended by itself; it is started again", *place)
-        self._deaths[place] = 0 if worker.port is not None else self._deaths[place] + 1
-        doublings = min(self._deaths[place], MOST_RECYCLE_DOUBLINGS)
+        log.warning("the process of %s/%s ended by itself; it is started again", *spot[0])
+        self._deaths[spot] = 0 if worker.port is not None else self._deaths[spot] + 1
+        doublings = min(self._deaths[spot], MOST_RECYCLE_DOUBLINGS)
         await asyncio.sleep(self._pace.recycle * 2**doublings)
-        if self._at.get(place) is worker:
-            await self.refresh(place)
+        if self._at.get(spot) is worker:
+            await self.refresh(spot[0])
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

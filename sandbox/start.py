@@ -16,6 +16,10 @@ CLIENT = ROLLBACK_CLIENT
 LOCATION = "eastus"
 PUBLIC_HOST = "api.fundrbolt.com"
 PUBLIC_SITE = "fundrbolt-production-api"
+WORKER = "production-worker"
+"""How the sandbox calls the background worker's app, where it calls others by their environment."""
+BACKGROUND_SECONDS = "10"
+"""Between the worker's writes: seldom enough that most tests find the data as it was in the beginning."""
 
 
 def pinned(release: str) -> str:
@@ -48,6 +52,7 @@ def site(environment: str, databases: Path, slots: dict[str, tuple[str, datetime
     """The environment's app; `slots` tells each slot's release and when that was deployed."""
     name = f"fundrbolt-{environment}-api"
     settings = {
+        # Where a database server is, the vaults' furnishing puts a reference to its URL here.
         "DATABASE_URL": f"sqlite:///{databases / f'{environment}.sqlite'}",
         "FUNDRBOLT_ENVIRONMENT": environment,
         "WEBSITES_PORT": "8000",
@@ -60,6 +65,25 @@ def site(environment: str, databases: Path, slots: dict[str, tuple[str, datetime
         each.tags = {"environment": environment}
     group = f"fundrbolt-{environment}-rg"
     return Site(environment=environment, group=group, name=name, plan=f"fundrbolt-{environment}-plan", slots=made)
+
+
+def worker(deployed: datetime) -> Site:
+    """Production's background worker: the same image on the same plan, without slots, and nobody asks it anything."""
+    name = f"fundrbolt-{WORKER}"
+    settings = {
+        "BACKGROUND_SECONDS": BACKGROUND_SECONDS,
+        "FUNDRBOLT_ENVIRONMENT": PRODUCTION,
+        "WEBSITES_PORT": "8000",
+    }
+    made = slot(PRODUCTION, f"{name}.azurewebsites.net", "v1.2.2", deployed, settings)
+    made.tags = {"environment": PRODUCTION}
+    return Site(
+        environment=WORKER,
+        group=f"fundrbolt-{PRODUCTION}-rg",
+        name=name,
+        plan=f"fundrbolt-{PRODUCTION}-plan",
+        slots={PRODUCTION: made},
+    )
 
 
 def starting_state(databases: Path, rollback_role: RoleDefinition | None = None) -> State:
@@ -80,12 +104,12 @@ def starting_state(databases: Path, rollback_role: RoleDefinition | None = None)
         each.swap_status = SwapStatus(timestamp=swapped, source="staging", destination=PRODUCTION)
         each.last_modified = swapped
     others = [site(name, databases, {PRODUCTION: ("v1.2.3", swapped)}) for name in ("staging", "dev")]
-    sites = [production, *others]
+    sites = [production, *others, worker(swapped - timedelta(days=6))]
     state = State(
         tenant_id=TENANT,
         subscription_id=SUBSCRIPTION,
         location=LOCATION,
-        groups=[each.group for each in sites],
+        groups=list(dict.fromkeys(each.group for each in sites)),
         principals=principals(),
         rollback_role=rollback_role,
         sites=sites,

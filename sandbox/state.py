@@ -126,6 +126,8 @@ class Site(BaseModel):
     group: str
     name: str
     plan: str
+    instances: int = 1
+    """How many machines of its plan each slot runs on."""
     slots: dict[str, Slot]
     sticky_settings: list[str] = []
     sticky_connection_strings: list[str] = []

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from sandbox.container_logs import ContainerLogs
 from sandbox.folder import Folder, Secrets
+from sandbox.guests import Guests
 from sandbox.insights.book import Book
 from sandbox.keyvault import references
 from sandbox.keyvault.start import furnish
@@ -24,9 +26,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOW_START = "slow-start"
+NEVER_RESTARTS = "instance-never-restarts"
 
 BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-"""All that a slot's process gets besides its app settings: nothing of the sandbox's own environment."""
+"""Nothing of the sandbox's own environment."""
 
 
 class World:
@@ -42,7 +45,8 @@ class World:
         self.logs = ContainerLogs(folder.root / "containers")
         self._local_images = self._images_in_use()
         """Images that are on a site's machine already, whatever the registry says."""
-        self.workers = Workers(self._launch_of, self._start_delay_seconds, self._pull, pace, self.logs)
+        self.workers = Workers(self, self._start_delay_seconds, self._pull, pace, self.logs)
+        self.guests = Guests()
         self.book = Book(folder)
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
@@ -75,7 +79,8 @@ class World:
             log.error("background work failed", exc_info=error)
 
     async def cancel_background(self) -> None:
-        """End everything that `start` began."""
+        """End everything that `start` began, and the processes that faults brought."""
+        await self.guests.end_all()
         tasks = list(self._background)
         for task in tasks:
             task.cancel()
@@ -88,8 +93,8 @@ class World:
     def needs_restart(self, site: Site, slot: Slot) -> bool:
         """Whether the slot's process was started with something else than it should have now."""
         place = (site.name, slot.name)
-        launch, worker = self._launch_of(place), self.workers.at(place)
-        return worker is not None and worker.launch != launch
+        launch = self.launch_of(place)
+        return any(worker.launch != launch for worker in self.workers.all_at(place))
 
     def settle_references(self, site: Site, slot: Slot, *, anew: bool = False) -> dict[str, str]:
         """The app settings as the slot's process gets them. References are fetched where that is due, or `anew`."""
@@ -119,19 +124,31 @@ class World:
         self.state.tokens_refused = old.tokens_refused
         for site in self.state.sites:
             places = self.places(site)
-            if any(worker.wrote for place in places if (worker := self.workers.at(place)) is not None):
+            if any(worker.wrote for place in places for worker in self.workers.all_at(place)):
                 await self.workers.empty(places)
                 for file in self.folder.databases.glob(f"{site.environment}.sqlite*"):
                     file.unlink()
         self.save()
-        await self.clusters.reset(self.state.database_servers)
+        renewed = await self.clusters.reset(self.state.database_servers)
+        await self.workers.empty(self._places_on(renewed))
         await self.run_slots()
+
+    def _places_on(self, servers: set[str]) -> list[Place]:
+        """Where processes run that use one of these database servers."""
+        hosts = [f"@{each.address}:" for each in self.state.database_servers if each.name in servers]
+        return [
+            place
+            for site in self.state.sites
+            for place in self.places(site)
+            if any(host in worker.database_url for worker in self.workers.all_at(place) for host in hosts)
+        ]
 
     def _start_delay_seconds(self) -> float:
         """Every process is started so much later, because of a fault."""
         return max((float(each.options["seconds"]) for each in self.state.faults if each.name == SLOW_START), default=0)
 
-    def _launch_of(self, place: Place) -> Launch | None:
+    def launch_of(self, place: Place) -> Launch | None:
+        """What the process of a place must be started with now; None for a stopped one."""
         site = next(site for site in self.state.sites if site.name == place[0])
         slot = site.slots[place[1]]
         settings = self.settle_references(site, slot)
@@ -139,13 +156,32 @@ class World:
             return None
         strings = effective_connection_strings(site, slot)
         environment = (
-            BASE_ENVIRONMENT
-            | {"WEBSITE_SITE_NAME": site.name}
+            self.base_environment(site)
             | settings
             | {f"{string.type.upper()}CONNSTR_{name}": string.value for name, string in strings.items()}
         )
         image = slot.content.linux_fx_version
         return Launch(release_of(image), tuple(sorted(environment.items())), image)
+
+    def base_environment(self, site: Site) -> dict[str, str]:
+        """What every process on the app's side of the network gets."""
+        # libpq's own name for the authorities that it trusts.
+        return BASE_ENVIRONMENT | {"WEBSITE_SITE_NAME": site.name, "PGSSLROOTCERT": str(self.folder.ca_bundle)}
+
+    def instances_of(self, place: Place) -> list[str]:
+        """The ids of the instances that a place must run on. Slots of an app, and apps of a plan, share them."""
+        site = next(site for site in self.state.sites if site.name == place[0])
+        return [sha256(f"{site.plan}/{number}".encode()).hexdigest() for number in range(site.instances)]
+
+    def never_restarts(self, place: Place, instance: str) -> bool:
+        """Whether a fault keeps the process of a place on one of its instances as it is."""
+        site = next(site for site in self.state.sites if site.name == place[0])
+        wanted, instances = (NEVER_RESTARTS, site.environment, place[1]), self.instances_of(place)
+        return any(
+            (fault.name, fault.options["environment"], fault.options["slot"]) == wanted
+            and instance == instances[min(int(fault.options["number"]), len(instances)) - 1]
+            for fault in self.state.faults
+        )
 
     def _images_in_use(self) -> set[tuple[str, str]]:
         return {(site.name, slot.content.linux_fx_version) for site in self.state.sites for slot in site.slots.values()}

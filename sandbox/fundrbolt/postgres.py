@@ -21,12 +21,12 @@ Connection = psycopg.AsyncConnection[DictRow]
 log = logging.getLogger("fundrbolt")
 
 CONNECTIONS = 2
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 10
 RETRY_SECONDS = 0.3
 """Between two tries to connect."""
 LOOK_SECONDS = 1.0
 """How long a lost connection may go unnoticed while nobody asks."""
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 5.0
 """How long a request waits for a connection that is busy or still being made."""
 STATEMENT_SECONDS = 5.0
 

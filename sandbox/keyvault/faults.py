@@ -19,7 +19,7 @@ SECRET = {
     "vault": Option("the vault's name", PRODUCTION_VAULT),
 }
 SLOT = {
-    "environment": Option("production, staging or dev", PRODUCTION),
+    "environment": Option("production, production-worker, staging or dev", PRODUCTION),
     "slot": Option("the slot's name", PRODUCTION),
 }
 LONG_AGO = timedelta(days=1)

@@ -1,4 +1,4 @@
-"""How the platform's vaults stand in the beginning, and what production's app settings point at."""
+"""How the platform's vaults stand in the beginning, and which app settings point at them."""
 
 import hmac
 from datetime import timedelta
@@ -9,12 +9,16 @@ from sandbox.directory import ROLLBACK
 from sandbox.keyvault.access import vault_id
 from sandbox.keyvault.model import AccessPolicy, Secret, SecretVersion, Vault
 from sandbox.keyvault.references import identity_of
-from sandbox.state import PRODUCTION, RoleAssignment, State
+from sandbox.postgresql.start import PRODUCTION_SERVER, STAGING_SERVER, database_url
+from sandbox.start import WORKER
+from sandbox.state import PRODUCTION, RoleAssignment, Site, State
 
 PRODUCTION_VAULT = "fundrbolt-production-kv"
 LEGACY_VAULT = "fundrbolt-legacy-kv"
-DATABASE_URL, SESSION_SECRET = "database-url", "session-secret"
+DATABASE_URL, STAGING_DATABASE_URL, SESSION_SECRET = "database-url", "staging-database-url", "session-secret"
+STAGING = "staging"
 AGE = timedelta(days=40)
+LASTS = timedelta(days=365)
 
 
 def reference(vault: str, secret: str, version: str = "") -> str:
@@ -23,52 +27,72 @@ def reference(vault: str, secret: str, version: str = "") -> str:
 
 
 def furnish(state: State, seed: str) -> None:
-    """Add the vaults, and make production's settings point at them.
+    """Add the vaults, and make the settings of the apps with a database server point at them.
 
     Secrets are derived from `seed`, which is secret: each sandbox has its own, and they outlive a reset.
     """
-    production = next(site for site in state.sites if site.environment == PRODUCTION)
-    group, settings = production.group, production.slots[PRODUCTION].content.settings
+    production, staging, worker = (_site(state, name) for name in (PRODUCTION, STAGING, WORKER))
     vault = Vault(
         name=PRODUCTION_VAULT,
-        group=group,
+        group=production.group,
         secrets=[
-            _secret(DATABASE_URL, settings["DATABASE_URL"]),
+            _database_secret(state, DATABASE_URL, PRODUCTION_SERVER, seed),
             _secret(SESSION_SECRET, _derived(seed, SESSION_SECRET)),
             _secret("github-token", f"ghp_{_derived(seed, 'github-token')[:36]}"),
         ],
         created=now() - AGE,
     )
     ids = {each.name: each.object_id for each in state.principals}
-    app = identity_of(production, production.slots[PRODUCTION]).object_id
+    apps = [identity_of(site, site.slots[PRODUCTION]).object_id for site in (production, staging)]
     legacy = Vault(
         name=LEGACY_VAULT,
-        group=group,
+        group=production.group,
         rbac=False,
         policies=[
             AccessPolicy(object_id=ids[ROLLBACK], permissions={"secrets": ["get", "list", "set", "delete", "recover"]}),
-            AccessPolicy(object_id=app, permissions={"secrets": ["get"]}),
+            *(AccessPolicy(object_id=app, permissions={"secrets": ["get"]}) for app in apps),
         ],
-        secrets=[_secret("smtp-password", _derived(seed, "smtp-password"))],
+        secrets=[
+            _secret("smtp-password", _derived(seed, "smtp-password")),
+            _database_secret(state, STAGING_DATABASE_URL, STAGING_SERVER, seed),
+        ],
         created=now() - AGE,
     )
     state.vaults = [vault, legacy]
     for slot in production.slots.values():
-        slot.content.settings |= {
-            "DATABASE_URL": reference(PRODUCTION_VAULT, DATABASE_URL),
-            "SESSION_SECRET": reference(PRODUCTION_VAULT, SESSION_SECRET),
-        }
+        slot.content.settings["SESSION_SECRET"] = reference(PRODUCTION_VAULT, SESSION_SECRET)
+    for site, target in (
+        (production, reference(PRODUCTION_VAULT, DATABASE_URL)),
+        (worker, reference(PRODUCTION_VAULT, DATABASE_URL)),
+        (staging, reference(LEGACY_VAULT, STAGING_DATABASE_URL)),
+    ):
+        for slot in site.slots.values():
+            slot.content.settings["DATABASE_URL"] = target
     assign_roles(state)
 
 
 def assign_roles(state: State) -> None:
-    """Let production's slots read the secrets of the vault that has roles."""
-    production = next(site for site in state.sites if site.environment == PRODUCTION)
+    """Let production's slots and its worker read the secrets of the vault that has roles."""
     scope = next(vault_id(state, vault) for vault in state.vaults if vault.name == PRODUCTION_VAULT)
     state.role_assignments += [
-        RoleAssignment(scope=scope, principal_id=identity_of(production, slot).object_id, role_id=rbac.SECRETS_USER)
-        for slot in production.slots.values()
+        RoleAssignment(scope=scope, principal_id=identity_of(site, slot).object_id, role_id=rbac.SECRETS_USER)
+        for site in (_site(state, PRODUCTION), _site(state, WORKER))
+        for slot in site.slots.values()
     ]
+
+
+def _site(state: State, environment: str) -> Site:
+    return next(site for site in state.sites if site.environment == environment)
+
+
+def _database_secret(state: State, name: str, server: str, seed: str) -> Secret:
+    """The URL of a server's database, as somebody keeps it who cares: with tags and an expiry."""
+    found = next(each for each in state.database_servers if each.name == server)
+    made = _secret(name, database_url(found, seed))
+    version = made.current()
+    version.tags, version.content_type = {"owner": "platform", "used-by": "fundrbolt-api"}, "text/plain"
+    version.expires = int((version.created + LASTS).timestamp())
+    return made
 
 
 def _derived(seed: str, name: str) -> str:

@@ -15,11 +15,12 @@ from sandbox.web.resources import touch
 from sandbox.web.swap_faults import GIVEN_UP
 from sandbox.world import SLOW_START, World
 
-ENVIRONMENT = {"environment": Option("production, staging or dev", PRODUCTION)}
+ENVIRONMENT = {"environment": Option("production, production-worker, staging or dev", PRODUCTION)}
 SLOT = {**ENVIRONMENT, "slot": Option("the slot's name", "staging")}
 
 
-def _site(world: World, fault: Fault) -> Site:
+def site_of(world: World, fault: Fault) -> Site:
+    """The site that a fault names by its environment."""
     name = text(fault, "environment")
     site = next((site for site in world.state.sites if site.environment == name), None)
     if site is None:
@@ -30,7 +31,7 @@ def _site(world: World, fault: Fault) -> Site:
 
 def slot_of(world: World, fault: Fault) -> tuple[Site, Slot]:
     """Site and slot that a fault names in its options."""
-    site, name = _site(world, fault), text(fault, "slot")
+    site, name = site_of(world, fault), text(fault, "slot")
     if name not in site.slots:
         raise SandboxError(f"{site.name} has no slot {name!r}; it has {', '.join(site.slots)}.")
     return site, site.slots[name]
@@ -85,13 +86,13 @@ async def _set_prepared(world: World, fault: Fault, target: str | None) -> None:
 
 
 async def _occupy(world: World, fault: Fault) -> None:
-    site = _site(world, fault)
+    site = site_of(world, fault)
     site.operations.append(Operation(kind="blocking", name="UpdateSite", by="rival", never_ends=True))
     world.save()
 
 
 async def _free(world: World, fault: Fault) -> None:
-    for operation in _site(world, fault).operations:
+    for operation in site_of(world, fault).operations:
         if operation.kind == "blocking" and operation.status == "in progress":
             swap.end(operation, GIVEN_UP)
 
@@ -107,7 +108,7 @@ async def _ramp_up(world: World, fault: Fault) -> None:
 
 
 async def _ramp_down(world: World, fault: Fault) -> None:
-    _site(world, fault).slots[PRODUCTION].ramp_up_rules = []
+    site_of(world, fault).slots[PRODUCTION].ramp_up_rules = []
 
 
 async def _auto_swap(world: World, fault: Fault) -> None:
@@ -119,7 +120,7 @@ async def _no_auto_swap(world: World, fault: Fault) -> None:
 
 
 async def _differ(world: World, fault: Fault) -> None:
-    site, name = _site(world, fault), text(fault, "name")
+    site, name = site_of(world, fault), text(fault, "name")
     values: dict[str, JsonValue] = {each: slot.content.settings.get(name) for each, slot in site.slots.items()}
     fault.before = {"values": values, "sticky": name in site.sticky_settings}
     for each, slot in site.slots.items():
@@ -130,7 +131,7 @@ async def _differ(world: World, fault: Fault) -> None:
 
 
 async def _agree(world: World, fault: Fault) -> None:
-    site, name, values = _site(world, fault), text(fault, "name"), fault.before["values"]
+    site, name, values = site_of(world, fault), text(fault, "name"), fault.before["values"]
     for each, value in values.items() if isinstance(values, dict) else ():
         if value is None:
             site.slots[each].content.settings.pop(name, None)
@@ -184,7 +185,7 @@ async def _warm(world: World, fault: Fault) -> None:
 
 
 async def _forget_swaps(world: World, fault: Fault) -> None:
-    site = _site(world, fault)
+    site = site_of(world, fault)
     kept = {name: slot.swap_status.model_dump(mode="json") for name, slot in site.slots.items() if slot.swap_status}
     fault.before.update(kept)
     for slot in site.slots.values():
@@ -192,7 +193,7 @@ async def _forget_swaps(world: World, fault: Fault) -> None:
 
 
 async def _remember_swaps(world: World, fault: Fault) -> None:
-    site = _site(world, fault)
+    site = site_of(world, fault)
     for name, status in fault.before.items():
         # A swap made since then is the truth.
         site.slots[name].swap_status = site.slots[name].swap_status or SwapStatus.model_validate(status)

@@ -133,7 +133,7 @@ class FrontEnd:
 
     async def _worker(self, site: Site, slot: Slot) -> Worker | None:
         """The slot's process; a booting one is waited for, as Azure does."""
-        worker = self._world.workers.at((site.name, slot.name))
+        worker = self._world.workers.next_at((site.name, slot.name))
         if worker is not None and not worker.settled.is_set():
             async with asyncio.timeout(START_SECONDS):
                 await worker.settled.wait()

@@ -7,6 +7,7 @@ from aiohttp import web
 from sandbox.arm import ArmError, Call, Handler, Route, collection, resource_not_found
 from sandbox.clock import american, iso, now
 from sandbox.keyvault.references import identity_of
+from sandbox.outbound import outbound_address
 from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.state import PRODUCTION, Operation, Site, Slot, SwapStatus
 from sandbox.world import World
@@ -24,8 +25,6 @@ CONSTANT: dict[str, Any] = {
     "clientCertEnabled": False,
     "clientCertMode": "Required",
     "hostNamesDisabled": False,
-    "outboundIpAddresses": "20.42.0.1",
-    "possibleOutboundIpAddresses": "20.42.0.1,20.42.0.2",
     "containerSize": 0,
     "dailyMemoryTimeQuota": 0,
     "httpsOnly": True,
@@ -36,6 +35,9 @@ CONSTANT: dict[str, Any] = {
     "sku": "PremiumV3",
 }
 """Properties that are the same for every site here and that nobody changes."""
+
+SPARE_ADDRESS = "20.42.0.2"
+"""What connections would leave from if the plan were moved; here none is."""
 
 SITES = GROUP + "/providers/Microsoft.Web/sites"
 SITE = SITES + "/{site}"
@@ -175,9 +177,11 @@ def _properties(world: World, site: Site, slot: Slot) -> dict[str, Any]:
         "enabledHostNames": [slot.host, scm],
         "hostNameSslStates": states,
         "serverFarmId": plan,
+        "outboundIpAddresses": outbound_address(site.name),
+        "possibleOutboundIpAddresses": f"{outbound_address(site.name)},{SPARE_ADDRESS}",
         "lastModifiedTimeUtc": iso(slot.last_modified),
         "siteConfig": {
-            "numberOfWorkers": 1,
+            "numberOfWorkers": site.instances,
             "linuxFxVersion": slot.content.linux_fx_version,
             "acrUseManagedIdentityCreds": False,
             "alwaysOn": bool(slot.config.get("alwaysOn", True)),

@@ -6,6 +6,8 @@ from sandbox.web import (
     config,
     deployments,
     faults,
+    instance_faults,
+    instances,
     lifecycle,
     logs,
     operations,
@@ -19,6 +21,7 @@ from sandbox.world import World
 
 ROUTES: list[Route] = [
     *resources.ROUTES,
+    *instances.ROUTES,
     *config.ROUTES,
     *deployments.ROUTES,
     *lifecycle.ROUTES,
@@ -27,12 +30,13 @@ ROUTES: list[Route] = [
     *logs.ROUTES,
     *tags.ROUTES,
 ]
-FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS]
+FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS, *instance_faults.KINDS]
 
 
 def resume(world: World) -> None:
-    """Go on with the operations that were in progress when the sandbox ended."""
+    """Go on with the operations and the intruders that were there when the sandbox ended."""
     for site in world.state.sites:
         operation = site.operation()
         if operation is not None:
             swap.resume(world, site, operation)
+    world.start(instance_faults.resume(world))

@@ -147,11 +147,12 @@ async def _warm_up(world: World, site: Site, slot: Slot) -> None:
     timeout = aiohttp.ClientTimeout(total=WARM_UP_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as client:
         for attempt in range(WARM_UP_TRIES):
-            worker = world.workers.at((site.name, slot.name))
-            if worker is not None and worker.port is not None:
+            ports = [worker.port for worker in world.workers.all_at((site.name, slot.name))]
+            if ports and None not in ports:
                 with suppress(aiohttp.ClientError, TimeoutError):
-                    status = await _ping(world, slot, client, f"http://127.0.0.1:{worker.port}{path}")
-                    if not wanted or status in wanted:
+                    # Every instance has to be warm.
+                    pings = [await _ping(world, slot, client, f"http://127.0.0.1:{port}{path}") for port in ports]
+                    if not wanted or set(pings) <= wanted:
                         return
             if attempt < WARM_UP_TRIES - 1:
                 await asyncio.sleep(world.pace.warm_up_retry)
