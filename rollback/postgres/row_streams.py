@@ -18,9 +18,11 @@ from rollback.models import Model
 from rollback.postgres.session import Row, Session
 from rollback.postgres.tables import Table
 
-ROWS_IN_A_BUCKET = 256
-MOST_BUCKETS_POWER = 16
-"""65,536 buckets take some 20 MB here while they are compared."""
+ROWS_IN_A_BUCKET = 32
+"""Small ones cost memory, big ones let many equal rows be streamed for one that differs."""
+
+MOST_BUCKETS_POWER = 17
+"""131,072 buckets of both servers take some 50 MB while they are compared."""
 
 
 class Layout(Model):
@@ -59,10 +61,11 @@ class Layout(Model):
     def bucket_query(self, table: Table) -> Composed:
         """Bucket, rows in it, and the sum of their hashes."""
         return SQL(
-            "SELECT (key & {mask})::int, count(*), sum(row) FROM (SELECT {key} AS key, {row} AS row FROM {source}) AS r"
-            " GROUP BY 1"
+            "SELECT (key & {mask})::int, count(*), mod(sum(row), {most})::bigint"
+            " FROM (SELECT {key} AS key, {row} AS row FROM {source}) AS r GROUP BY 1"
         ).format(
             mask=Literal(self.mask),
+            most=Literal(2**63 - 1),
             key=self._hash(self.key_text(table)),
             row=self._hash(self.row_text(table)),
             source=table.source,
@@ -74,12 +77,8 @@ class Layout(Model):
         query = SQL('SELECT {hash} AS hash, {key} COLLATE "C" AS key, {rest} FROM {source}{where}{group} ORDER BY 1, 2')
         columns = SQL(", ").join(self._hash(_text([_value(table, name)])) for name in self.columns)
         values = SQL(", ").join(SQL("{}::text").format(_value(table, name)) for name in self.key)
-        chosen = (
-            SQL("")
-            if len(buckets) > self.mask
-            else SQL(" WHERE ({} & {})::int = ANY({}::int[])").format(
-                self._hash(key), Literal(self.mask), Literal(list(buckets))
-            )
+        chosen = SQL(" WHERE ({} & {})::int IN (SELECT unnest({}::int[]))").format(
+            self._hash(key), Literal(self.mask), Literal(list(buckets))
         )
         return query.format(
             hash=self._hash(key),
@@ -88,7 +87,7 @@ class Layout(Model):
             if self.key
             else SQL("NULL, count(*)"),
             source=table.source,
-            where=chosen,
+            where=chosen if len(buckets) <= self.mask else SQL(""),
             group=SQL("") if self.key else SQL(" GROUP BY 1, 2"),
         )
 

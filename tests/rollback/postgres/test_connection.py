@@ -178,10 +178,10 @@ async def test_cancelling_a_procedure_ends_its_statement_on_the_server(server: P
     async with tls_front(certificate, database_socket(server)) as port:
         task = asyncio.create_task(sleep(port))
         async with asyncio.timeout(20):
-            while server.sql("postgres", running) != [(1,)]:
+            while server.sql("postgres", running) != [(1,)]:  # noqa: ASYNC110 - the server tells when it is asked
                 await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            while server.sql("postgres", running) != [(0,)]:
+            while server.sql("postgres", running) != [(0,)]:  # noqa: ASYNC110 - the server tells when it is asked
                 await asyncio.sleep(0)
