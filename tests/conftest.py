@@ -19,7 +19,11 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sandb
     folder = tmp_path_factory.mktemp("sandbox")
     command = [sys.executable, "-m", "sandbox"]
     state = ["--state", str(folder)]
-    subprocess.run([*command, "up", *state, "--detach"], check=True, cwd=ROOT, capture_output=True)
+    base = tmp_path_factory.getbasetemp()
+    # The databases are made once for all of pytest-xdist's processes.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    template = ["--postgresql-template", str(shared / "postgresql-template")]
+    subprocess.run([*command, "up", *state, *template, "--detach"], check=True, cwd=ROOT, capture_output=True)
     try:
         yield Sandbox(Control(folder), sandbox_environment(folder), folder)
     finally:

@@ -40,6 +40,8 @@ archive_mode = on
 archive_command = 'test ! -f "../archive/%f" && cp "%p" "../archive/%f.tmp" && mv "../archive/%f.tmp" "../archive/%f"'
 password_encryption = scram-sha-256
 log_connections = ''
+# Statements can hold passwords.
+log_min_error_statement = panic
 log_checkpoints = off
 log_line_prefix = '%m [%p] '
 """
@@ -156,6 +158,8 @@ class Cluster:
             password=self.password,
             dbname=database,
             application_name="azure",
+            # The server's parameters are its users', not ours.
+            options="-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0",
         )
 
     async def run(self, *statements: Statement, database: str = "postgres") -> list[tuple[object, ...]]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from sandbox.arm import ArmError, Call, Route, collection
 from sandbox.faults import take
+from sandbox.postgresql.cluster import Cluster
 from sandbox.postgresql.clusters import write_parameters
 from sandbox.postgresql.model import FlexibleServer, ServerOperation
 from sandbox.postgresql.operations import SERVER, TYPE, begin, register, require_ready, server_of
@@ -136,18 +137,19 @@ async def _apply(world: World, operation: ServerOperation) -> None:
     if value != setting.default:
         parameters[name] = value
     changed = parameters != server.parameters
+    # Started with the old ones: a static one must not hold before a restart.
+    running = await world.clusters.running(server)
     server.parameters = parameters
     if changed and setting.static and name not in server.pending_restart:
         server.pending_restart.append(name)
-    await _reload(world, server)
+    await _reload(running, parameters)
     server.state = "Ready"
 
 
-async def _reload(world: World, server: FlexibleServer) -> None:
-    """Let PostgreSQL read its parameters anew; on return every session has them, but for those that need a restart."""
-    running = await world.clusters.running(server)
+async def _reload(running: Cluster, parameters: dict[str, str]) -> None:
+    """Let PostgreSQL read its parameters anew; on return new sessions have them, but for those that need a restart."""
     before = await running.run(RELOADED)
-    write_parameters(running, server.parameters)
+    write_parameters(running, parameters)
     await running.run(b"SELECT pg_reload_conf()")
     while True:
         if await running.run(RELOADED) != before:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import psycopg
 from aiohttp import web
 
 from sandbox.arm import HOST, ArmError, Call, Route
@@ -89,7 +90,7 @@ async def _perform(world: World, operation: ServerOperation) -> None:
         if operation.fails:
             raise ArmError(500, "InternalServerError", "An unexpected error occured while processing the request.")  # noqa: TRY301 -- ends as any other failure
         await _work[operation.kind](world, operation)
-    except (ArmError, SandboxError, OSError) as error:
+    except (ArmError, SandboxError, OSError, psycopg.Error) as error:
         log.warning("%s of %s failed: %s", operation.kind, operation.server, error)
         operation.status, operation.message = "Failed", str(error)
         operation.code = error.code if isinstance(error, ArmError) else "InternalServerError"

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 from azure.identity.aio import ClientSecretCredential
+from azure.mgmt.postgresqlflexibleservers.aio import PostgreSQLManagementClient
 from azure.mgmt.web.aio import WebSiteManagementClient
 from azure_names import SITE, SUBSCRIPTION
+from database_servers import Database, Servers
 from support import Sandbox
 
 from sandbox.control import Control
@@ -46,6 +48,19 @@ async def sdk(
     options = {"polling_interval": 0.1, "retry_total": 0, "connection_verify": environment["SSL_CERT_FILE"]}
     async with WebSiteManagementClient(credential, SUBSCRIPTION, **options) as client:
         yield client
+
+
+@pytest.fixture
+async def servers(credential: ClientSecretCredential, environment: dict[str, str]) -> AsyncIterator[Servers]:
+    """Without retries: a test must see what the sandbox answered."""
+    options = {"polling_interval": 0.05, "retry_total": 0, "connection_verify": environment["SSL_CERT_FILE"]}
+    async with PostgreSQLManagementClient(credential, SUBSCRIPTION, **options) as client:
+        yield Servers(client)
+
+
+@pytest.fixture
+def database(control: Control, environment: dict[str, str]) -> Database:
+    return Database(control, environment["SSL_CERT_FILE"])
 
 
 @pytest.fixture

@@ -1,123 +1,38 @@
-"""Database servers through Azure Resource Manager and the genuine SDK, and what their clients find."""
+"""Database servers: who may connect and from where, and how they are shown."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.identity.aio import ClientSecretCredential
-from azure.mgmt.postgresqlflexibleservers.aio import PostgreSQLManagementClient
-from azure.mgmt.postgresqlflexibleservers.models import (
-    AdministratorMicrosoftEntraAdd,
-    FirewallRule,
-    Server,
-)
-from azure_names import GROUP, SUBSCRIPTION
+from azure.mgmt.postgresqlflexibleservers.models import FirewallRule
+from azure_names import GROUP
+from database_servers import DATABASE, OPERATOR, PRODUCTION, ROLE, SCOPE, STAGING, STAGING_GROUP
 
-from sandbox.control import Control
-
-PRODUCTION, STAGING, STAGING_GROUP = "fundrbolt-production-pg", "fundrbolt-staging-pg", "fundrbolt-staging-rg"
-RESTORED = "fundrbolt-production-pg-r2611221200"
-ROLE, DATABASE, SCOPE = "fundrbolt-rollback", "fundrbolt", "https://ossrdbms-aad.database.windows.net/.default"
-ROLLBACK_ID = "44444444-4444-4444-8444-444444444444"
-SERVERS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.DBforPostgreSQL/flexibleServers"
-CLOCK = "SELECT clock_timestamp()"
-
-Row = tuple[object, ...]
+WRONG = "not the password"
 
 
 @pytest.fixture
-async def servers(
-    credential: ClientSecretCredential, environment: dict[str, str]
-) -> AsyncIterator[PostgreSQLManagementClient]:
-    """Without retries: a test must see what the sandbox answered."""
-    options = {"polling_interval": 0.05, "retry_total": 0, "connection_verify": environment["SSL_CERT_FILE"]}
-    async with PostgreSQLManagementClient(credential, SUBSCRIPTION, **options) as client:
-        yield client
-
-
-class Database:
-    """Signs in as the rollback principal does: with a token, over verified TLS."""
-
-    def __init__(self, control: Control, ca: str) -> None:
-        self.control, self.ca = control, ca
-
-    async def connect(self, host: str, **more: str) -> psycopg.AsyncConnection[Row]:
-        options = {
-            "user": ROLE,
-            "dbname": DATABASE,
-            "sslmode": "verify-full",
-            "sslrootcert": self.ca,
-            "connect_timeout": 5,
-            **more,
-        }
-        if "password" not in options:
-            options["password"] = self.control.token("rollback", SCOPE)
-        return await psycopg.AsyncConnection.connect(host=host, autocommit=True, **options)
-
-    async def rows(self, host: str, *statements: str, **more: str) -> list[Row]:
-        async with await self.connect(host, **more) as connection:
-            for statement in statements[:-1]:
-                await connection.execute(statement)
-            return await (await connection.execute(statements[-1])).fetchall()
-
-
-@pytest.fixture
-def database(control: Control, environment: dict[str, str]) -> Database:
-    return Database(control, environment["SSL_CERT_FILE"])
-
-
-@pytest.fixture
-async def host(servers: PostgreSQLManagementClient) -> str:
+async def host(servers) -> str:
     """Where production's server is."""
-    return (await servers.servers.get(GROUP, PRODUCTION)).fully_qualified_domain_name
-
-
-@pytest.fixture
-async def notes(database: Database, host: str) -> str:
-    """A table of the test's own."""
-    async with await database.connect(host) as connection:
-        await connection.execute("CREATE SCHEMA test; CREATE TABLE test.notes (words text)")
-    return "test.notes"
-
-
-def wish(source: str, point: datetime, *, mode: str = "PointInTimeRestore", location: str = "eastus") -> Server:
-    properties = {"createMode": mode, "sourceServerResourceId": source, "pointInTimeUTC": point.isoformat()}
-    return Server({"location": location, "properties": properties})
-
-
-async def restorable(servers: PostgreSQLManagementClient, point: datetime) -> datetime:
-    """`point`, once it is old enough."""
-    probe = "fundrbolt-probe"
-    while True:
-        try:
-            await servers.servers.begin_create_or_update(GROUP, probe, wish(f"{SERVERS}/nosuch", point))
-        except ResourceNotFoundError:
-            pass
-        if datetime.now(UTC) - point > timedelta(seconds=0.35):
-            return point
-
-
-def code_of(error: HttpResponseError) -> str:
-    return error.error.code
+    return await servers.host()
 
 
 async def test_servers_are_shown_as_azure_shows_them(servers):
-    shown = await servers.servers.get(GROUP, PRODUCTION)
+    shown = await servers.client.servers.get(GROUP, PRODUCTION)
     assert (shown.state, shown.create_mode, shown.network.public_network_access) == ("Ready", None, "Enabled")
     assert (shown.backup.backup_retention_days, shown.backup.geo_redundant_backup) == (7, "Enabled")
     assert shown.high_availability.mode == "Disabled"
     assert datetime.now(UTC) - shown.backup.earliest_restore_date > timedelta(days=6)
     assert shown.fully_qualified_domain_name.startswith("127.")
-    private = await servers.servers.get(STAGING_GROUP, STAGING)
+    private = await servers.client.servers.get(STAGING_GROUP, STAGING)
     assert private.network.delegated_subnet_resource_id.endswith("/subnets/database")
-    listed = [each.name async for each in servers.servers.list_by_subscription()]
+    listed = [each.name async for each in servers.client.servers.list_by_subscription()]
     assert listed == [PRODUCTION, STAGING]
-    assert [each.name async for each in servers.servers.list_by_resource_group(STAGING_GROUP)] == [STAGING]
+    assert [each.name async for each in servers.client.servers.list_by_resource_group(STAGING_GROUP)] == [STAGING]
     with pytest.raises(ResourceNotFoundError, match="was not found"):
-        await servers.servers.get(GROUP, STAGING)
+        await servers.client.servers.get(GROUP, STAGING)
 
 
 async def test_an_administrator_signs_in_with_a_token_over_verified_tls(database, host):
@@ -146,34 +61,33 @@ async def test_a_token_that_proves_nothing_is_refused(control, database, host, w
 
 
 async def test_without_encryption_nobody_is_let_in(database, host):
-    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry for host .*, no encryption"):
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba.conf entry for host .*, no encryption"):
         await database.connect(host, sslmode="disable")
 
 
 async def test_a_wrong_password_is_postgresqls_own_refusal(database, host):
     with pytest.raises(psycopg.OperationalError, match='password authentication failed for user "fundrbolt_admin"'):
-        await database.connect(host, user="fundrbolt_admin", password="wrong")
+        await database.connect(host, user="fundrbolt_admin", password=WRONG)
 
 
 async def test_the_firewall_is_enforced_and_a_rule_lets_in_again(servers, database, host):
-    await (await servers.firewall_rules.begin_delete(GROUP, PRODUCTION, "operators")).result()
-    with pytest.raises(
-        psycopg.OperationalError,
-        match=rf'no pg_hba.conf entry for host "203.0.113.10", user "{ROLE}", database "{DATABASE}", SSL encryption',
-    ):
+    rules = servers.client.firewall_rules
+    await (await rules.begin_delete(GROUP, PRODUCTION, "operators")).result()
+    refusal = f'no pg_hba.conf entry for host "{OPERATOR}", user "{ROLE}", database "{DATABASE}", SSL encryption'
+    with pytest.raises(psycopg.OperationalError, match=refusal):
         await database.connect(host)
     rule = FirewallRule({"properties": {"startIpAddress": "203.0.113.1", "endIpAddress": "203.0.113.20"}})
-    made = await (await servers.firewall_rules.begin_create_or_update(GROUP, PRODUCTION, "again", rule)).result()
+    made = await (await rules.begin_create_or_update(GROUP, PRODUCTION, "again", rule)).result()
     assert (made.name, made.start_ip_address) == ("again", "203.0.113.1")
     assert await database.rows(host, "SELECT 1") == [(1,)]
 
 
 async def test_a_private_server_has_no_firewall_and_takes_no_rules(servers, database):
-    staging = await servers.servers.get(STAGING_GROUP, STAGING)
+    staging = await servers.client.servers.get(STAGING_GROUP, STAGING)
     assert await database.rows(staging.fully_qualified_domain_name, "SELECT 1") == [(1,)]
-    rule = FirewallRule({"properties": {"startIpAddress": "0.0.0.0", "endIpAddress": "0.0.0.0"}})
+    rule = FirewallRule({"properties": {"startIpAddress": OPERATOR, "endIpAddress": OPERATOR}})
     with pytest.raises(HttpResponseError, match="private access enabled server"):
-        await servers.firewall_rules.begin_create_or_update(STAGING_GROUP, STAGING, "any", rule)
+        await servers.client.firewall_rules.begin_create_or_update(STAGING_GROUP, STAGING, "any", rule)
 
 
 async def test_a_query_can_be_cancelled(database, host, eventually):
@@ -191,31 +105,33 @@ async def test_a_query_can_be_cancelled(database, host, eventually):
             await waiting
 
 
-async def test_a_restore_replays_the_log_up_to_the_instant(servers, database, host, notes):
-    await database.rows(host, f"INSERT INTO {notes} VALUES ('before')", CLOCK)
-    ((point,),) = await database.rows(host, CLOCK)
-    await database.rows(
-        host, f"INSERT INTO {notes} VALUES ('after')", f"DELETE FROM {notes} WHERE words = 'before'", CLOCK
-    )
-    await restorable(servers, point)
-    restored = await (
-        await servers.servers.begin_create_or_update(GROUP, RESTORED, wish(f"{SERVERS}/{PRODUCTION}", point))
-    ).result()
-    assert (restored.state, restored.tags, restored.high_availability.mode) == ("Ready", None, "Disabled")
-    assert restored.fully_qualified_domain_name != host
-    assert [each async for each in servers.firewall_rules.list_by_server(GROUP, RESTORED)] == []
-    assert [each async for each in servers.administrators_microsoft_entra.list_by_server(GROUP, RESTORED)] == []
-    parameter = await servers.configurations.get(GROUP, RESTORED, "work_mem")
-    assert (parameter.value, parameter.source) == ("4096", "system-default")
-    await let_in(servers, RESTORED)
-    there = restored.fully_qualified_domain_name
-    assert await database.rows(there, f"SELECT words FROM {notes}") == [("before",)]
-    assert await database.rows(host, f"SELECT words FROM {notes}") == [("after",)]
+async def test_an_unreachable_server_answers_nobody_until_it_is_repaired(control, database, host):
+    control.break_("pg-unreachable")
+    with pytest.raises(psycopg.errors.ConnectionTimeout):
+        await database.connect(host, connect_timeout=2)
+    control.repair("pg-unreachable")
+    assert await database.rows(host, "SELECT 1") == [(1,)]
 
 
-async def let_in(servers: PostgreSQLManagementClient, name: str) -> None:
-    rule = FirewallRule({"properties": {"startIpAddress": "203.0.113.10", "endIpAddress": "203.0.113.10"}})
-    await (await servers.firewall_rules.begin_create_or_update(GROUP, name, "operators", rule)).result()
-    properties = {"principalName": ROLE, "principalType": "ServicePrincipal"}
-    who = AdministratorMicrosoftEntraAdd({"properties": properties})
-    await (await servers.administrators_microsoft_entra.begin_create_or_update(GROUP, name, ROLLBACK_ID, who)).result()
+async def test_a_reset_brings_the_data_back(control, servers, database):
+    host = await servers.host()
+    extra = "SELECT 1 FROM pg_database WHERE datname = 'extra'"
+    assert await database.rows(host, "CREATE DATABASE extra", extra) == [(1,)]
+    control.reset()
+    assert await servers.host() == host
+    assert await database.rows(host, extra) == []
+
+
+async def test_a_reset_leaves_a_server_alone_that_nobody_wrote_to(control, database, host):
+    begin = "SELECT pg_postmaster_start_time()"
+    before = await database.rows(host, begin)
+    control.reset()
+    assert await database.rows(host, begin) == before
+
+
+async def test_the_databases_of_a_server_are_listed(servers):
+    listed = [each.name async for each in servers.client.databases.list_by_server(GROUP, PRODUCTION)]
+    assert listed == ["fundrbolt", "postgres"]
+    assert (await servers.client.databases.get(GROUP, PRODUCTION, "fundrbolt")).charset == "UTF8"
+    with pytest.raises(ResourceNotFoundError):
+        await servers.client.databases.get(GROUP, PRODUCTION, "nosuch")
