@@ -44,6 +44,16 @@ class Sample(NamedTuple):
     """Why there was no answer: the kind of the error."""
 
 
+class Accepted(NamedTuple):
+    """One donation that a user was told is recorded: it must not be lost."""
+
+    answered: datetime
+    id: int
+    amount_cents: int
+    created_at: str
+    """By the clock of the API's database."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """What users got. `ok`, `errors` and `no_answer` add up to `requests`."""
@@ -109,6 +119,7 @@ class Traffic:
         check_bounds(url, rate, concurrency, duration)
         self.held_back = 0
         self.samples: list[Sample] = []
+        self.accepted: list[Accepted] = []
         self._rate, self._duration, self._concurrency = rate, duration, concurrency
         self._chance = random.Random(seed)
         self._sessions: deque[str] = deque(maxlen=50)
@@ -198,7 +209,8 @@ class Traffic:
             reason = type(error).__name__
         else:
             status, version = answer.status_code, answer.headers.get(VERSION_HEADER)
-            self._remember(path, answer)
+            if status == 201:
+                self._remember(path, answer)
         await self._record(Sample(started, clock() - begun, status, version, reason))
 
     def _choose(self) -> tuple[str, str, dict[str, object] | None]:
@@ -218,9 +230,13 @@ class Traffic:
         return "POST", "/api/v1/sessions", {}
 
     def _remember(self, path: str, answer: httpx.Response) -> None:
-        if path == "/api/v1/sessions" and answer.status_code == 201:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                self._sessions.append(str(answer.json()["id"]))
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            made = answer.json()
+            if path == "/api/v1/sessions":
+                self._sessions.append(str(made["id"]))
+            else:
+                accepted = Accepted(datetime.now(UTC), int(made["id"]), int(made["amount_cents"]), made["created_at"])
+                self.accepted.append(accepted)
 
     async def _record(self, sample: Sample) -> None:
         self.samples.append(sample)
@@ -272,20 +288,28 @@ def sentence(counts: Counts, seconds: float) -> str:
     )
 
 
-async def play(traffic: Traffic, interval: float, out: TextIO) -> str:
+async def play(traffic: Traffic, interval: float, out: TextIO, accepted: TextIO | None = None) -> str:
     """Play users until their time is over or SIGTERM or SIGINT comes; every `interval` seconds write a line to `out`.
 
-    The last line of `out` is the summary; the result says the same to people.
+    The last line of `out` is the summary; the result says the same to people. `accepted` gets a line for each donation
+    that was answered 201.
     """
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
     begun, started, written, due = loop.time(), datetime.now(UTC), 0, loop.time()
+    given = 0
 
     def write(line: dict[str, object]) -> None:
+        nonlocal given
         out.write(json.dumps(line) + "\n")
         out.flush()
+        if accepted is not None:
+            news = [{**each._asdict(), "answered": iso(each.answered)} for each in traffic.accepted[given:]]
+            accepted.writelines(json.dumps(each) + "\n" for each in news)
+            accepted.flush()
+            given += len(news)
 
     async with traffic:
         endings = [asyncio.create_task(told_to_end.wait()), asyncio.create_task(traffic.finished())]
@@ -329,6 +353,13 @@ def read_options(arguments: Sequence[str] | None) -> tuple[OneLineParser, argpar
     parser.add_argument("--url", required=True, help="for example https://fundrbolt-production-api.azurewebsites.net")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the counts go; overwritten")
     parser.add_argument(
+        "--accepted",
+        type=Path,
+        metavar="FILE",
+        help="gets one JSON object for each donation that was answered 201: answered (UTC), id, amount_cents, "
+        "created_at; overwritten",
+    )
+    parser.add_argument(
         "--rate", type=float, default=20.0, help=f"requests a second, at most {MOST_RATE:g} (%(default)g)"
     )
     parser.add_argument("--duration", type=float, default=MOST_SECONDS, metavar="S", help="seconds (%(default)g)")
@@ -356,10 +387,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"cannot load the certificate authorities of SSL_CERT_FILE: {error.strerror}")
     try:
-        with options.out.open("w", encoding="utf-8") as out:
-            sys.stdout.write(asyncio.run(play(traffic, options.interval, out)) + "\n")
+        with contextlib.ExitStack() as files:
+            out = files.enter_context(options.out.open("w", encoding="utf-8"))
+            accepted = options.accepted and files.enter_context(options.accepted.open("w", encoding="utf-8"))
+            sys.stdout.write(asyncio.run(play(traffic, options.interval, out, accepted)) + "\n")
     except OSError as error:
-        parser.error(f"cannot write {options.out}: {error.strerror}")
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
     return 0
 
 

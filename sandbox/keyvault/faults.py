@@ -9,7 +9,7 @@ from sandbox.keyvault.access import FORBIDDEN
 from sandbox.keyvault.data_plane import THROTTLE
 from sandbox.keyvault.model import Secret, SecretVersion
 from sandbox.keyvault.reference_routes import STUCK, UNTOLD
-from sandbox.keyvault.references import UNAVAILABLE, is_reference, parse
+from sandbox.keyvault.references import STAYS_OLD, UNAVAILABLE, is_reference, parse
 from sandbox.keyvault.start import PRODUCTION_VAULT, reference
 from sandbox.state import PRODUCTION, Fault, Site, Slot
 from sandbox.world import World
@@ -138,6 +138,13 @@ KINDS = [
     Kind("kv-secret-deleted", "A secret is soft-deleted.", SECRET, _delete, _recover),
     Kind("kv-secret-expired", "The current version of a secret expired yesterday.", SECRET, _expire, _prolong),
     Kind(STUCK, "Refreshing a slot's references answers 200 and fetches nothing.", SLOT, _look_for_slot, _nothing),
+    Kind(
+        STAYS_OLD,
+        "One of a slot's references goes on showing and giving its old version whenever references are fetched.",
+        {"name": Option("the app setting", "DATABASE_URL"), **SLOT},
+        _look_for_slot,
+        _nothing,
+    ),
     Kind(
         "reference-pinned",
         "A slot's reference names the version that is current now.",

@@ -28,6 +28,7 @@ from sandbox.state import PRODUCTION, ConnectionString, Principal, Site, Slot, S
 BEGINNING = "@microsoft.keyvault("
 CACHE_LIFETIME = timedelta(hours=24)
 UNAVAILABLE = "kv-unavailable"
+STAYS_OLD = "reference-stays-old"
 SECRET_URI = re.compile(
     r"SecretUri=https://(?P<vault>[0-9a-z-]+)\.vault\.azure\.net(:443)?/secrets/(?P<secret>[0-9a-z-]+)"
     r"(/(?P<version>[0-9a-f]{32})?)?/?",
@@ -101,9 +102,21 @@ def are_due(slot: Slot, basis: str) -> bool:
 
 def fetch(state: State, site: Site, slot: Slot, settings: dict[str, str], basis: str) -> None:
     """Fetch every reference in `settings` by the slot's identity."""
-    caller = identity_of(site, slot)
+    caller, kept = identity_of(site, slot), slot.references.by_setting
+    stale = {name: kept[name] for name in _stays_old(state, site, slot) if name in kept}
     found = {name: resolve(state, caller, value) for name, value in settings.items() if is_reference(value)}
+    found |= {name: old for name, old in stale.items() if name in found}
     slot.references = References(basis=basis, fetched=now(), by_setting=found)
+
+
+def _stays_old(state: State, site: Site, slot: Slot) -> set[str]:
+    """The app settings that a fault keeps at what they were resolved to."""
+    place = (STAYS_OLD, site.environment, slot.name)
+    return {
+        str(fault.options["name"])
+        for fault in state.faults
+        if (fault.name, fault.options.get("environment"), fault.options.get("slot")) == place
+    }
 
 
 def resolved(slot: Slot, settings: dict[str, str]) -> dict[str, str]:
