@@ -164,6 +164,40 @@ check_apps() {
     same "swap --action reset" "" "$("$az" webapp show "${slot[@]}" --query targetSwapSlot --output tsv)"
 }
 
+check_databases() { # a server is restored beside its source, stopped, started and deleted
+    local pg=(--resource-group fundrbolt-production-rg) server=fundrbolt-production-pg
+    local one=("${pg[@]}" --name "$server") restored=("${pg[@]}" --name "$server-cli") geo=("${pg[@]}" --name "$server-geo")
+    local parameter=("${pg[@]}" --server-name "$server" --name work_mem)
+    same "postgres flexible-server list" "fundrbolt-production-pg fundrbolt-staging-pg" \
+        "$("$az" postgres flexible-server list --query '[].name' --output tsv | xargs)"
+    same "postgres flexible-server show" "Ready Enabled" "$("$az" postgres flexible-server show "${one[@]}" \
+        --query '[state, network.publicNetworkAccess]' --output tsv | xargs)"
+    same "postgres flexible-server backup list" "7" "$("$az" postgres flexible-server backup list "${pg[@]}" \
+        --server-name "$server" --query 'length(@)' --output tsv)"
+    same "postgres flexible-server restore" "Ready" "$("$az" postgres flexible-server restore "${restored[@]}" \
+        --source-server "$server" --restore-time "$(date -u -d '-1 hour' +%Y-%m-%dT%H:%M:%SZ)" --query state --output tsv)"
+    same "a restored server's firewall rules" "0" "$("$az" postgres flexible-server firewall-rule list "${pg[@]}" \
+        --server-name "$server-cli" --query 'length(@)' --output tsv)"
+    same "postgres flexible-server firewall-rule create" "203.0.113.10" \
+        "$("$az" postgres flexible-server firewall-rule create "${pg[@]}" --server-name "$server-cli" --name operators \
+            --start-ip-address 203.0.113.10 --end-ip-address 203.0.113.10 --query startIpAddress --output tsv)"
+    same "postgres flexible-server parameter list" "8192" "$("$az" postgres flexible-server parameter list "${pg[@]}" \
+        --server-name "$server" --query "[?name == 'work_mem'].value" --output tsv)"
+    same "postgres flexible-server parameter set" "16384 user-override" "$("$az" postgres flexible-server parameter set \
+        "${parameter[@]}" --value 16384 --query '[value, source]' --output tsv | xargs)"
+    "$az" postgres flexible-server stop "${restored[@]}" --output none
+    same "postgres flexible-server stop" "Stopped" \
+        "$("$az" postgres flexible-server show "${restored[@]}" --query state --output tsv)"
+    "$az" postgres flexible-server start "${restored[@]}" --output none
+    same "postgres flexible-server start" "Ready" \
+        "$("$az" postgres flexible-server show "${restored[@]}" --query state --output tsv)"
+    same "postgres flexible-server geo-restore" "West US" "$("$az" postgres flexible-server geo-restore "${geo[@]}" \
+        --source-server "$server" --location westus --query location --output tsv)"
+    "$az" postgres flexible-server delete "${restored[@]}" --yes --output none
+    same "postgres flexible-server delete" "fundrbolt-production-pg fundrbolt-production-pg-geo" \
+        "$("$az" postgres flexible-server list "${pg[@]}" --query '[].name' --output tsv | xargs)"
+}
+
 check_log_tail() { # it never ends by itself: it is stopped when the line has come
     : >"$folder/tail"
     # Before it streams, the command asks the app for its front page, past the proxy: only that is left out.
@@ -219,6 +253,7 @@ check_people
 check_roles
 check_metrics
 check_resources
+check_databases
 check_log_tail
 check_apps
 echo "the Azure CLI works on the sandbox as on Azure"
