@@ -97,15 +97,16 @@ class Clusters:
 
     async def running(self, server: FlexibleServer) -> Cluster:
         """The server's cluster, made if it is not on disk yet, and started if it does not run."""
-        made = self.cluster(server)
         async with self._locks[server.name]:
+            # Not before: whoever had the lock may have dropped the cluster, and a new one stands for the server now.
+            made = self.cluster(server)
             if made.pid is None:
                 if server.origin is None and not (made.folder / BEGIN).exists():
                     await self._begin(server, made)
                 else:
                     write_parameters(made, server.parameters)
                     await made.start()
-        return made
+            return made
 
     async def _begin(self, server: FlexibleServer, made: Cluster) -> None:
         await remove_tree(made.folder)
@@ -164,14 +165,16 @@ class Clusters:
             held.close()
 
     async def _is_untouched(self, server: FlexibleServer) -> bool:
-        made = self._clusters.get(server.name)
-        if made is None or made.pid is None:
-            return False
-        begin = self._read_begin(made)
-        try:
-            rows = await made.run(TRANSACTIONS.encode())
-        except psycopg.OperationalError:
-            return False
+        # Data that is being made is waited for: that is quicker than making it again.
+        async with self._locks[server.name]:
+            made = self._clusters.get(server.name)
+            if made is None or made.pid is None or not (made.folder / BEGIN).exists():
+                return False
+            begin = self._read_begin(made)
+            try:
+                rows = await made.run(TRANSACTIONS.encode())
+            except psycopg.OperationalError:
+                return False
         overrides = (made.data / "postgresql.auto.conf").read_text()
         same = overrides == parameters_text(server.parameters) and begin.parameters == server.parameters
         return same and rows[0][0] == begin.transactions
