@@ -3,14 +3,22 @@
 from datetime import datetime
 
 from rollback.database.bill import Bill, TableLoss
+from rollback.postgres import loss
 from rollback.postgres.session import Session
-from rollback.postgres.tables import list_tables
 
 
 async def estimate(session: Session, since: datetime) -> Bill:
-    """What was inserted, updated and deleted since an instant, by table; each counted or unknown."""
-    tables = tuple(
-        TableLoss(table=each.full_name, inserts=None, updates=None, deletes=None, how=f"not told since {since}")
-        for each in await list_tables(session)
+    """What was inserted, updated and deleted since an instant, by table; each counted or unknown, and how."""
+    tables = tuple(_to_table_loss(each) for each in await loss.estimate_loss(session, since))
+    return Bill(tables=tables, how="estimated while the apps write; counted row by row before the cut-over")
+
+
+def _to_table_loss(found: loss.TableLoss) -> TableLoss:
+    kinds = {"inserts": found.inserts, "updates": found.updates, "deletes": found.deletes}
+    return TableLoss(
+        table=found.table,
+        inserts=found.inserts.count,
+        updates=found.updates.count,
+        deletes=found.deletes.count,
+        how="; ".join(f"{kind}: {each.how}" for kind, each in kinds.items()),
     )
-    return Bill(tables=tables, how="counted while the apps write")

@@ -18,12 +18,14 @@ from rollback.errors import NotVerified, RollbackError
 from rollback.postgres.session import Session
 from rollback.postgres.sessions import DatabaseSession, list_sessions, sessions_of
 from rollback.probes import Prober
+from rollback.settings import WriteProbe
 from rollback.slots import PRODUCTION
 from rollback.verification import verify_host
 
 LOOK_SECONDS = 0.5
 INSTANCE_DIGITS = 12
 """Of an instance's id, as much as an application's name usually carries."""
+MOST_WRITES = 8
 CHANGES = """
 SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables
 WHERE %s::text IS NULL OR relid = to_regclass(%s)
@@ -122,11 +124,7 @@ async def _show_write(run: Run, plan: RestorePlan, new: Session) -> str:
     told = "a write of the users' own"
     if probe is not None:
         told = f"POST {probe.path}"
-        host = await _public_host(run)
-        async with probes.connect(run.backend.probes) as client:
-            answer = await Prober(client, host, run.backend.probes).post(probe.path, probe.body)
-        if answer.problem:
-            raise NotVerified(f"{told} through the app failed: {answer.problem}.", remedy="Look at the app's log.")
+        told += await _write(run, probe)
     seconds = run.database.answer_timeout_seconds
     try:
         async with asyncio.timeout(seconds):
@@ -139,6 +137,22 @@ async def _show_write(run: Run, plan: RestorePlan, new: Session) -> str:
             remedy="Look where the app writes to: its log, and the sessions on both servers.",
         ) from error
     return f"{told[0].upper()}{told[1:]} through the app arrived in '{plan.new.name}'"
+
+
+async def _write(run: Run, probe: WriteProbe) -> str:
+    """Write through the app, and again where that fails: a bad build may fail some; returns how often it did."""
+    host = await _public_host(run)
+    failed: list[str] = []
+    async with probes.connect(run.backend.probes) as client:
+        prober = Prober(client, host, run.backend.probes)
+        while len(failed) < MOST_WRITES:
+            answer = await prober.post(probe.path, probe.body)
+            if not answer.problem:
+                return f" ({len(failed)} tries before it failed: {failed[-1]})" if failed else ""
+            failed.append(answer.problem)
+    raise NotVerified(
+        f"POST {probe.path} through the app failed {len(failed)} times: {failed[-1]}.", remedy="Look at the app's log."
+    )
 
 
 async def _show_old_is_left(plan: RestorePlan, old: Session) -> str:
