@@ -34,7 +34,7 @@ class Database:
             "dbname": DATABASE,
             "sslmode": "verify-full",
             "sslrootcert": self.ca,
-            "connect_timeout": 5,
+            "connect_timeout": 20,
             **more,
         }
         if "password" not in options:

@@ -91,9 +91,9 @@ class Clusters:
             self._clusters[server.name] = Cluster(place, server.address, self.password(SUPERUSER))
         return self._clusters[server.name]
 
-    async def settings(self, server: FlexibleServer) -> list[Setting]:
-        """Every parameter that the server has."""
-        return await self._template.settings(server.origin or server.name)
+    async def settings(self) -> list[Setting]:
+        """Every parameter that a server has."""
+        return await self._template.settings()
 
     async def running(self, server: FlexibleServer) -> Cluster:
         """The server's cluster, made if it is not on disk yet, and started if it does not run."""
@@ -110,8 +110,7 @@ class Clusters:
 
     async def _begin(self, server: FlexibleServer, made: Cluster) -> None:
         await remove_tree(made.folder)
-        await self._template.copy_to(server.name, made)
-        made.password = await self._template.password(server.name)
+        await self._template.copy_to(made)
         write_parameters(made, server.parameters)
         await made.start()
         statements: list[Statement] = [_change_password(role, self.password(role)) for role in (ADMIN, APP)]

@@ -76,13 +76,13 @@ def _allowed(setting: Setting) -> str:
 
 async def _list(call: Call) -> web.Response:
     server = find(call)
-    settings = await call.world.clusters.settings(server)
+    settings = await call.world.clusters.settings()
     return collection([configuration_json(call.world, server, each) for each in settings])
 
 
 async def _setting(call: Call, server: FlexibleServer) -> Setting:
     name = call.names["configuration"].lower()
-    settings = await call.world.clusters.settings(server)
+    settings = await call.world.clusters.settings()
     found = next((each for each in settings if each.name.lower() == name), None)
     if found is None:
         raise ArmError(
@@ -132,7 +132,7 @@ def _checked(setting: Setting, value: str) -> str:
 async def _apply(world: World, operation: ServerOperation) -> None:
     await asyncio.sleep(world.pace.database_change)
     server, name, value = server_of(world, operation), str(operation.change["name"]), str(operation.change["value"])
-    setting = next(each for each in await world.clusters.settings(server) if each.name == name)
+    setting = next(each for each in await world.clusters.settings() if each.name == name)
     parameters = {key: kept for key, kept in server.parameters.items() if key != name}
     if value != setting.default:
         parameters[name] = value

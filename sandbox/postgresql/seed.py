@@ -8,24 +8,24 @@ from pathlib import Path
 
 OWNER = Path(__file__).parents[1] / "fundrbolt"
 
-Fill = Callable[[str, str], Awaitable[None]]
+Fill = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Seed:
     """Schema and rows of a new server's database `fundrbolt`.
 
-    They become part of the template, so `fill` runs once for each template and server, not at each `up` or `reset`.
+    They become part of the template, so `fill` runs once for each template, not at each `up` or `reset`.
     """
 
     fingerprint: str
     """Changes whenever `fill` would do something else: another template is made then."""
     fill: Fill
-    """Called with the server's name and a connection string (`postgresql://…`, without TLS, never to be kept or logged)
-    that signs in as the app's role, the owner of schema `public`. On return everything must be committed."""
+    """Called with a connection string (`postgresql://…`, without TLS, never to be kept or logged) that signs in as the
+    app's role, the owner of schema `public`. On return everything must be committed."""
 
 
-async def _fill(_server: str, connection: str) -> None:
+async def _fill(connection: str) -> None:
     # Here, not above: alembic and SQLAlchemy take their time, and most sandboxes find a template or need none.
     from sandbox.fundrbolt.seeding import seed
 

@@ -52,38 +52,35 @@ ORDER BY name"""
 
 
 class Template:
-    """The templates in `folder`, for one seed."""
+    """The template in `folder` for one seed: made when it is first needed."""
 
     def __init__(self, folder: Path, seed: Seed) -> None:
         self._seed = seed
         basis = [VERSION, cluster.CONFIGURATION, cluster.ACCESS, DESCRIBE, *map(str, _roles("")), seed.fingerprint]
-        self._folder = folder / sha256("\0".join(basis).encode()).hexdigest()[:16]
+        self._place = folder / sha256("\0".join(basis).encode()).hexdigest()[:16]
 
-    async def copy_to(self, server: str, target: Cluster) -> None:
-        """Make `target` a copy of the template of `server`, with the template's passwords: see `password`."""
-        await (await self._made(server)).copy_to(target)
+    async def copy_to(self, target: Cluster) -> None:
+        """Make `target` a copy; its roles have the template's password then."""
+        made = await self._made()
+        await made.copy_to(target)
+        target.password = made.password
 
-    async def password(self, server: str) -> str:
-        """What the roles of a fresh copy have as their password."""
-        return (await self._made(server)).password
-
-    async def settings(self, server: str) -> list[Setting]:
+    async def settings(self) -> list[Setting]:
         """Every server parameter."""
-        made = await self._made(server)
+        made = await self._made()
         return SETTINGS.validate_json((made.folder / "settings.json").read_bytes())
 
-    async def _made(self, server: str) -> Cluster:
-        place = self._folder / server
-        if not place.exists():
+    async def _made(self) -> Cluster:
+        if not self._place.exists():
             async with self._locked():
-                if not place.exists():
-                    await self._make(server, place)
-        return Cluster(place, "", (place / "password").read_text())
+                if not self._place.exists():
+                    await self._make()
+        return Cluster(self._place, "", (self._place / "password").read_text())
 
     @asynccontextmanager
     async def _locked(self) -> AsyncGenerator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self._folder / "lock").open("ab") as held:
+        self._place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._place.with_suffix(".lock").open("ab") as held:
             while True:
                 try:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,25 +90,25 @@ class Template:
                     break
             yield
 
-    async def _make(self, server: str, place: Path) -> None:
-        beside = place.with_name(f"{server}.new")
+    async def _make(self) -> None:
+        beside = self._place.with_suffix(".new")
         await cluster.remove_tree(beside)
         password = secrets.token_urlsafe(24)
-        where, held = address.pick(password, server)
+        where, held = address.pick(password, beside.name)
         made = Cluster(beside, where, password)
         try:
             await made.make()
             await made.start("archive_mode=off")
-            await self._fill(server, made)
+            await self._fill(made)
         finally:
             await made.stop()
             held.close()
         kept = beside / "password"
         kept.touch(mode=0o600)
         kept.write_text(password)
-        beside.replace(place)
+        beside.replace(self._place)
 
-    async def _fill(self, server: str, made: Cluster) -> None:
+    async def _fill(self, made: Cluster) -> None:
         await made.run(*_roles(made.password))
         await made.run(*_owners(), database=DATABASE)
         rows = await made.run(DESCRIBE.encode())
@@ -119,7 +116,7 @@ class Template:
         described = [Setting.model_validate(dict(zip(fields, row, strict=True))) for row in rows]
         (made.folder / "settings.json").write_text(json.dumps([each.model_dump() for each in described]))
         where = f"{made.address}:{cluster.UPSTREAM_PORT}"
-        await self._seed.fill(server, f"postgresql://{APP}:{made.password}@{where}/{DATABASE}")
+        await self._seed.fill(f"postgresql://{APP}:{made.password}@{where}/{DATABASE}")
 
 
 def _roles(password: str) -> list[Statement]:
