@@ -19,7 +19,7 @@ from sandbox.postgresql.seed import Seed
 DATABASE, ADMIN, APP = "fundrbolt", "fundrbolt_admin", "fundrbolt_app"
 ADMIN_GROUP, ENTRA_GROUP = "azure_pg_admin", "azure_ad_user"
 ADMIN_RIGHTS = ("pg_monitor", "pg_signal_backend", "pg_read_all_data")
-VERSION = "1"
+VERSION = "2"
 LOCK_SECONDS = 0.05
 
 
