@@ -176,12 +176,14 @@ class World:
     def never_restarts(self, place: Place, instance: str) -> bool:
         """Whether a fault keeps the process of a place on one of its instances as it is."""
         site = next(site for site in self.state.sites if site.name == place[0])
-        wanted, instances = (NEVER_RESTARTS, site.environment, place[1]), self.instances_of(place)
-        return any(
-            (fault.name, fault.options["environment"], fault.options["slot"]) == wanted
-            and instance == instances[min(int(fault.options["number"]), len(instances)) - 1]
+        instances = self.instances_of(place)
+        numbers = [
+            int(fault.options["number"])
             for fault in self.state.faults
-        )
+            if fault.name == NEVER_RESTARTS
+            and (fault.options["environment"], fault.options["slot"]) == (site.environment, place[1])
+        ]
+        return instance in [instances[min(number, len(instances)) - 1] for number in numbers]
 
     def _images_in_use(self) -> set[tuple[str, str]]:
         return {(site.name, slot.content.linux_fx_version) for site in self.state.sites for slot in site.slots.values()}
