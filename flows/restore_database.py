@@ -104,7 +104,7 @@ async def restore_database(
             except RollbackError as error:
                 if postgres.is_cut_over():
                     raise
-                await postgres.lift_fence(plan)  # undo of 5
+                await postgres.lift_fence(plan, error.message)  # undo of 5
                 await consumers.start_again(plan)
                 raise postgres.taken_back(plan, error) from error
             await consumers.refresh_references(plan, version)

@@ -13,12 +13,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
 from rollback import settings as platform
 from rollback.azure import ONE_TRY, AzureConnection, azure_error, our_errors, ours
-from rollback.errors import NoSlots, Permanent, PermissionMissing, ResourceMissing
+from rollback.errors import NoSlots, Permanent, ResourceMissing
+from rollback.permissions import check_granted
 from rollback.redaction import blacken
 from rollback.releases import Manifest
 from rollback.slots import PRODUCTION, LastSwap, RampUpRule, Slot
@@ -161,22 +161,9 @@ class AppService:
 
     async def check_permissions(self, actions: tuple[str, ...]) -> None:
         """Make sure that the credential may do what is planned; raises `PermissionMissing` with the actions."""
-        from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
-
         group, app = self._names
-        async with self._connection.client(AuthorizationManagementClient) as client:
-            with our_errors(f"permissions on {self._describe(PRODUCTION)}"):
-                granted = [
-                    each
-                    async for each in client.permissions.list_for_resource(group, "Microsoft.Web", "", "sites", app)
-                ]
-        rules = [(each.actions or [], each.not_actions or []) for each in granted]
-        missing = [action for action in actions if not any(_allows(action, *rule) for rule in rules)]
-        if missing:
-            raise PermissionMissing(
-                f"The credential may not do {', '.join(missing)} on {self._describe(PRODUCTION)}.",
-                remedy="Assign a role that has these actions; nothing was touched.",
-            )
+        what = self._describe(PRODUCTION)
+        await check_granted(self._connection, what, group, ("Microsoft.Web", "sites"), app, actions)
 
     async def send_swap(self) -> SentSwap:
         """Send the swap of the slot with production, once; nothing here ever sends it again.
@@ -298,14 +285,6 @@ def _digests(settings: Mapping[str, str] | None, names: frozenset[str]) -> dict[
     return {
         name: hashlib.sha256(value.encode()).hexdigest() for name, value in (settings or {}).items() if name in names
     }
-
-
-def _allows(action: str, actions: list[str], not_actions: list[str]) -> bool:
-    return any(_matches(action, each) for each in actions) and not any(_matches(action, each) for each in not_actions)
-
-
-def _matches(action: str, pattern: str) -> bool:
-    return fnmatchcase(action.lower(), pattern.lower())
 
 
 def _read_answer(error: "HttpResponseError", what: str) -> SentSwap:

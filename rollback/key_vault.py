@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import Field, SecretStr
 
 from rollback.azure import LONGEST_RETRY_WAIT_SECONDS, ONE_TRY, AzureConnection, azure_error, our_errors
-from rollback.errors import PermissionMissing, ResourceMissing, SecretUnusable
+from rollback.errors import PermissionMissing, ResourceMissing, RollbackError, SecretUnusable
 from rollback.models import Model
 
 if TYPE_CHECKING:
@@ -76,15 +76,17 @@ class KeyVault:
                 found = await self._client.get_secret(secret)
         except (PermissionMissing, ResourceMissing) as error:
             cause = error.__cause__
-            raise self._unusable(what, azure_error(cause)[1] if isinstance(cause, HttpResponseError) else "") from error
+            told = azure_error(cause)[1] if isinstance(cause, HttpResponseError) else ""
+            raise self._unusable(what, error, told) from error
         return _to_version(found)
 
-    def _unusable(self, what: str, told: str) -> SecretUnusable:
+    @staticmethod
+    def _unusable(what: str, error: RollbackError, told: str) -> SecretUnusable:
         if "disabled" in told.lower():
             return SecretUnusable(
                 f"The {what} is disabled.", remedy="Enable it, or name the one in use; nothing was touched."
             )
-        if "not found" in told.lower():
+        if isinstance(error, ResourceMissing):
             return SecretUnusable(f"There is no {what}.", remedy="Check vault and secret in the platform file.")
         return SecretUnusable(
             f"The credential may not read the {what}.",

@@ -3,6 +3,11 @@
 `deployments/role.json` is made of exactly these. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
 """
 
+from fnmatch import fnmatchcase
+
+from rollback.azure import AzureConnection, our_errors
+from rollback.errors import PermissionMissing
+
 READ_APP = (
     "Microsoft.Authorization/permissions/read",
     "Microsoft.Web/sites/read",
@@ -102,3 +107,34 @@ ACTIONS: dict[str, tuple[str, ...]] = {
 
 SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS}
 """The same on its database server."""
+
+
+async def check_granted(
+    connection: AzureConnection, what: str, group: str, kind: tuple[str, str], name: str, actions: tuple[str, ...]
+) -> None:
+    """Make sure that the credential may do the actions on a resource of a provider's kind, which `what` describes.
+
+    Raises `PermissionMissing` with the actions that it may not do.
+    """
+    from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+
+    provider, resources = kind
+    async with connection.client(AuthorizationManagementClient) as client:
+        with our_errors(f"permissions on {what}"):
+            pages = client.permissions.list_for_resource(group, provider, "", resources, name)
+            granted = [each async for each in pages]
+    rules = [(each.actions or [], each.not_actions or []) for each in granted]
+    missing = [action for action in actions if not any(_allows(action, *rule) for rule in rules)]
+    if missing:
+        raise PermissionMissing(
+            f"The credential may not do {', '.join(missing)} on {what}.",
+            remedy="Assign a role that has these actions; nothing was touched.",
+        )
+
+
+def _allows(action: str, actions: list[str], not_actions: list[str]) -> bool:
+    return any(_matches(action, each) for each in actions) and not any(_matches(action, each) for each in not_actions)
+
+
+def _matches(action: str, pattern: str) -> bool:
+    return fnmatchcase(action.lower(), pattern.lower())

@@ -42,6 +42,7 @@ async def check_plan(plan: RestorePlan) -> None:
         return await proof.describe(run, plan)
 
     run.where_things_stand = describe
+    run.stop_if_found_bad()
     if not (run.journal.open_changes() or run.journal.confirmed_changes()):
         await planning.check_still_holds(run, plan)
 
@@ -55,16 +56,21 @@ async def fence(plan: RestorePlan) -> None:
 
 
 @step(LIFT, timeout_seconds=4000)
-async def lift_fence(plan: RestorePlan) -> None:
-    """Undo: the old server takes writes again; exactly what this run changed there is put back."""
-    await fencing.lower_fence(current(), plan)
+async def lift_fence(plan: RestorePlan, why: str) -> None:
+    """Undo: the old server takes writes again; exactly what this run changed there is put back.
+
+    From here on a resumed run takes back too, and does not begin again.
+    """
+    run = current()
+    if run.journal.verdict() is None:
+        run.find_bad(why)
+    await fencing.lower_fence(run, plan)
 
 
 @step(RESTORE, timeout_seconds=24_000)
 async def restore_beside(plan: RestorePlan) -> Server:
     """Have the new server made, once; on return it is Ready, answers us, and its recovery has ended."""
     run = current()
-    run.stop_if_found_bad()
     server = await Restorer(run, plan).restore()
     if not following.is_begun(run):
         await Parity(run, plan).let_in()

@@ -40,7 +40,8 @@ def quick_restore_file(folder: Path, approval: str = 'needs = "none"', **databas
     }
     lines = "".join(f"{name} = {value}\n" for name, value in quick.items())
     content = file.read_text(encoding="utf-8")
-    content = content.replace(f'secret = "{SECRET}"\n', f'secret = "{SECRET}"\n{lines}')
+    for secret in (SECRET, "staging-database-url"):
+        content = content.replace(f'secret = "{secret}"\n', f'secret = "{secret}"\n{lines}')
     content = content.replace('requests = ["/api/v1/donations?limit=5"]', "requests = []")
     content = content.replace("[[approval.rules]]\n", f"[[approval.rules]]\n{approval}\n\n[[approval.rules]]\n", 1)
     file.write_text(content, encoding="utf-8")

@@ -23,6 +23,7 @@ from rollback.errors import (
 )
 from rollback.key_vault import SecretVersion
 from rollback.models import now
+from rollback.permissions import ACTIONS, SERVER_ACTIONS
 from rollback.postgres.url import DatabaseUrl
 from rollback.settings import StopWrites
 from rollback.slots import PRODUCTION
@@ -59,9 +60,11 @@ class RestorePlanner:
     async def plan(self, point: datetime, stop_writes: StopWrites, waived: tuple[str, ...]) -> RestorePlan:
         """The plan; raises a `Refused` that says why not."""
         run, database = self._run, self._settings
+        await (await run.app_service()).check_permissions(ACTIONS[PROCEDURE])
         secret = await (await run.key_vault()).get_secret(database.secret)
         url = DatabaseUrl.parse(secret.value.get_secret_value())
         source = await self.find_source(url)
+        await (await run.servers()).check_permissions(source.id, SERVER_ACTIONS[PROCEDURE])
         self._check_point(source, point)
         consumers = await self.find_consumers(secret, source)
         servers = await run.servers()

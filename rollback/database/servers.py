@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rollback.azure import ONE_TRY, AzureConnection, our_errors
 from rollback.database.models import Administrator, FirewallRule, Parameter, Server, ServerId, ServerSettings
 from rollback.errors import Permanent, PermissionMissing, ResourceMissing
+from rollback.permissions import check_granted
 
 if TYPE_CHECKING:
     from azure.core.polling import AsyncLROPoller
@@ -69,6 +70,11 @@ class FlexibleServers:
             return await self.get(server)
         except ResourceMissing:
             return None
+
+    async def check_permissions(self, server: ServerId, actions: tuple[str, ...]) -> None:
+        """Make sure that the credential may do what is planned; raises `PermissionMissing` with the actions."""
+        kind = ("Microsoft.DBforPostgreSQL", "flexibleServers")
+        await check_granted(self._connection, str(server), server.resource_group, kind, server.name, actions)
 
     async def why_not_free(self, name: str) -> str | None:
         """Why a name cannot be given to a new server, in Azure's words; none where it can."""
