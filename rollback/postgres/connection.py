@@ -67,6 +67,7 @@ async def connect(
     what = f"database '{database}' on '{host}'"
     secret = await password()
     try:
+        # libpq's own limit does not hold for finding the server's address.
         async with asyncio.timeout(limits.connect_seconds + 2):
             connection = await psycopg.AsyncConnection[Any].connect(
                 host=host,
@@ -84,11 +85,13 @@ async def connect(
         raise _unreachable(what, "no answer in time") from error
     finally:
         del secret
-    async with _closing(connection):
+    try:
         session = Session(connection, server=host, database=database, statement_seconds=limits.statement_seconds)
         if recovery_ended and await session.fetch_value("SELECT pg_is_in_recovery()"):
             raise StillRecovering(f"The {what} is still recovering.", remedy="Wait until its recovery has ended.")
         yield session
+    finally:
+        await connection.close()
 
 
 def _parameters(limits: Limits, *, read_only: bool) -> dict[str, Any]:
@@ -121,18 +124,6 @@ def _parameters(limits: Limits, *, read_only: bool) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
     }
-
-
-@asynccontextmanager
-async def _closing(connection: psycopg.AsyncConnection[Any]) -> AsyncGenerator[None]:
-    """Close at the end, and give up an answer that is still awaited: closing alone leaves its statement running."""
-    try:
-        yield
-    except (asyncio.CancelledError, GeneratorExit):
-        await asyncio.shield(connection.cancel_safe(timeout=2))
-        raise
-    finally:
-        await connection.close()
 
 
 def _refusal(what: str, user: str, error: psycopg.Error) -> RollbackError:

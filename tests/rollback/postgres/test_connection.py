@@ -153,6 +153,38 @@ async def test_a_server_that_accepts_and_says_nothing_is_unreachable(certificate
                 pass
 
 
+async def test_a_name_that_is_never_resolved_is_unreachable(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    with pytest.raises(ServerUnreachable, match="no answer in time"):
+        async with signing_in(5432, host="slow.invalid", limits=Limits(connect_seconds=0)):
+            pass
+
+
+async def test_rows_that_a_policy_hides_are_an_error(server: PostgreSql, certificate: Path) -> None:
+    made = ["CREATE TABLE things (id int)", "ALTER TABLE things ENABLE ROW LEVEL SECURITY"]
+    database = server.make_database(*made)
+    async with (
+        tls_front(certificate, database_socket(server)) as port,
+        signing_in(port, database=database) as session,
+    ):
+        with pytest.raises(StatementRefused, match="row-level security"):
+            await session.fetch("SELECT * FROM public.things")
+
+
+async def test_a_server_that_still_recovers_is_told(
+    server: PostgreSql, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def recovering(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(Session, "fetch_value", recovering)
+    async with tls_front(certificate, database_socket(server)) as port:
+        await refused(port, StillRecovering)
+
+
 async def test_a_statement_that_takes_too_long_ends(server: PostgreSql, certificate: Path) -> None:
     limits = Limits(statement_seconds=0.2)
     async with tls_front(certificate, database_socket(server)) as port, signing_in(port, limits=limits) as session:
