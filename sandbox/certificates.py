@@ -29,8 +29,10 @@ def tls_context(folder: Folder, hosts: list[str]) -> ssl.SSLContext:
 
 def server_context(folder: Folder, hosts: list[str], address: str) -> ssl.SSLContext:
     """A server context for a loopback address, signed by the CA that signs for `hosts`."""
-    name = x509.IPAddress(ipaddress.ip_address(address))
-    return _context(folder, folder.leaf.with_name(f"leaf-{address}.pem"), authority(folder, hosts), [name])
+    name, file = x509.IPAddress(ipaddress.ip_address(address)), folder.leaf.with_name(f"leaf-{address}.pem")
+    context = _context(folder, file, authority(folder, hosts), [name])
+    file.unlink()
+    return context
 
 
 def _context(

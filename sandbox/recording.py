@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 REPLACED = "replaced"
 SECRET_NAMES = {
+    "administratorloginpassword",
     "publishingpassword",
     "scmuri",
     "instrumentationkey",

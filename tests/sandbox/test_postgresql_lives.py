@@ -20,6 +20,7 @@ from support import ROOT
 from sandbox.control import Control
 
 WAIT_SECONDS = 20
+CANARY = "canary-7d41a0"
 
 
 class Life:
@@ -98,6 +99,18 @@ async def test_data_and_address_survive_down_and_up(begin):
     life.up()
     assert life.host() == host
     assert await life.database.rows(host, "SELECT number FROM test.kept") == [(7,)]
+
+
+async def test_an_administrators_new_password_is_written_down_nowhere(begin, tmp_path):
+    life = begin("one")
+    life.up("--record", str(tmp_path / "one" / "record.jsonl"))
+    asked = life.ask("PATCH", PRODUCTION, {"properties": {"administratorLoginPassword": CANARY}})
+    assert asked.status_code == 202
+    life.command("down")
+    kept = [file for file in (tmp_path / "one").rglob("*") if file.is_file()]
+    assert "record.jsonl" in [file.name for file in kept]
+    assert [file for file in kept if CANARY.encode() in file.read_bytes()] == []
+    life.up()
 
 
 async def test_a_killed_sandbox_takes_its_servers_along_and_goes_on_with_the_restore_it_was_at(begin):
