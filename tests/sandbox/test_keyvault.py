@@ -146,7 +146,7 @@ async def test_an_expired_secret_is_still_read(vault, control):
     control.break_("kv-secret-expired", name="database-url")
     read = await vault.get_secret("database-url")
     assert read.properties.expires_on < datetime.now(UTC)
-    assert read.value.startswith("sqlite:///")
+    assert read.value.startswith("postgresql://")
     control.repair("kv-secret-expired")
     assert (await vault.get_secret("database-url")).properties.expires_on is None
 
@@ -347,7 +347,7 @@ async def test_a_fault_disables_and_deletes_a_secret_and_repair_takes_it_back(va
     with pytest.raises(ResourceNotFoundError):
         await vault.get_secret("session-secret")
     control.repair()
-    assert (await vault.get_secret("database-url")).value.startswith("sqlite:///")
+    assert (await vault.get_secret("database-url")).value.startswith("postgresql://")
     assert (await vault.get_secret("session-secret")).value
 
 

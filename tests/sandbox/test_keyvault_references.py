@@ -342,6 +342,23 @@ async def test_a_stuck_refresh_answers_as_if_it_had_worked(slots, control, vault
     await slots.gets("rotated")
 
 
+async def test_one_reference_can_stay_old_while_the_others_follow(slots, control, vault, arm):
+    before = {name: await vault.get_secret(name) for name in ("database-url", "session-secret")}
+    control.break_("reference-stays-old")
+    for name, secret in before.items():
+        await vault.set_secret(name, secret.value + "?rotated")
+    told = (await arm.ask("POST", SITE + REFRESH)).json()["value"]
+    assert told[0]["properties"]["activeVersion"] == before["database-url"].properties.version
+    assert told[1]["properties"]["activeVersion"] != before["session-secret"].properties.version
+    await slots.gets(before["session-secret"].value + "?rotated")
+    await slots.set(ANOTHER="setting")
+    await slots.gets("setting", name="ANOTHER")
+    assert slots.given(name="DATABASE_URL") == before["database-url"].value
+    control.repair("reference-stays-old")
+    await arm.ask("POST", SITE + REFRESH)
+    assert (await slots.reference("DATABASE_URL")).active_version != before["database-url"].properties.version
+
+
 async def test_a_pinned_reference_stays_until_it_is_repaired(slots, control, vault, arm):
     old = await vault.get_secret("session-secret")
     control.break_("reference-pinned", name="SESSION_SECRET")
