@@ -10,7 +10,10 @@ from azure.mgmt.postgresqlflexibleservers.models import FirewallRule
 from azure_names import GROUP
 from database_servers import DATABASE, OPERATOR, PRODUCTION, ROLE, SCOPE, STAGING, STAGING_GROUP
 
+from sandbox.outbound import outbound_address
+
 WRONG = "not the password"
+AZURE_RULE = "AllowAllAzureServicesAndResourcesWithinAzureIps"
 
 
 @pytest.fixture
@@ -88,6 +91,42 @@ async def test_a_private_server_has_no_firewall_and_takes_no_rules(servers, data
     rule = FirewallRule({"properties": {"startIpAddress": OPERATOR, "endIpAddress": OPERATOR}})
     with pytest.raises(HttpResponseError, match="private access enabled server"):
         await servers.client.firewall_rules.begin_create_or_update(STAGING_GROUP, STAGING, "any", rule)
+
+
+async def test_an_app_connects_from_its_own_outbound_address(database, host, eventually):
+    api, worker = "fundrbolt-production-api", "fundrbolt-production-worker"
+    sessions = (
+        "SELECT DISTINCT split_part(application_name, '/', 1), host(client_addr) FROM pg_stat_activity "
+        "WHERE usename = 'fundrbolt_app'"
+    )
+
+    async def all_are_there() -> bool:
+        expected = {(app, outbound_address(app)) for app in (api, worker)}
+        return set(await database.rows(host, sessions)) == expected
+
+    await eventually(all_are_there)
+
+
+async def test_within_azure_is_what_the_rule_of_that_name_lets_in(servers, database, host, eventually):
+    rules = servers.client.firewall_rules
+    await (await rules.begin_delete(GROUP, PRODUCTION, AZURE_RULE)).result()
+    end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'fundrbolt_app'"
+    api = "fundrbolt-production-api"
+
+    async def nobody_is_left() -> bool:
+        await database.rows(host, end)
+        return await database.rows(host, end) == [(0,)]
+
+    await eventually(nobody_is_left)
+    outbound = outbound_address(api)
+    rule = FirewallRule({"properties": {"startIpAddress": outbound, "endIpAddress": outbound}})
+    await (await rules.begin_create_or_update(GROUP, PRODUCTION, "api", rule)).result()
+    apps = "SELECT DISTINCT split_part(application_name, '/', 1) FROM pg_stat_activity WHERE usename = 'fundrbolt_app'"
+
+    async def the_api_is_back() -> bool:
+        return await database.rows(host, apps) == [(api,)]
+
+    await eventually(the_api_is_back)
 
 
 async def test_a_query_can_be_cancelled(database, host, eventually):
