@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -271,6 +272,14 @@ def command(out: Path, url: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "sandbox.traffic", "--url", url, "--out", str(out), "--rate", "100", *options]
 
 
+def listing(url: str) -> list[dict[str, Any]]:
+    """The newest donations; the bad release is asked until it answers."""
+    with httpx.Client(base_url=url) as client:
+        while (answer := client.get("/api/v1/donations", params={"limit": 100})).status_code != 200:
+            pass
+    return answer.json()["donations"]
+
+
 def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text().splitlines()]
 
@@ -297,6 +306,19 @@ def test_the_command_writes_a_line_an_interval_and_a_summary_that_adds_up(tmp_pa
     assert all(datetime.fromisoformat(line["t"]).utcoffset() is not None for line in intervals)
     assert ended.stdout.count("\n") == 1
     assert ended.stdout.startswith(f"{summary['requests']} requests in ")
+
+
+def test_each_donation_that_was_accepted_is_written_down_as_the_api_has_it(tmp_path: Path) -> None:
+    out, accepted = tmp_path / "users.jsonl", tmp_path / "accepted.jsonl"
+    with build("v1.2.3", FAILURE_SEED="1", DAMAGE_SHARE="0") as url:
+        options = ["--duration", "1", "--interval", "0.3", "--seed", "1", "--accepted", str(accepted)]
+        subprocess.run(command(out, url, *options), capture_output=True, env=BARE, timeout=30, check=True)
+        kept = listing(url)
+    told = lines(accepted)
+    assert 0 < len(told) < lines(out)[-1]["summary"]["requests"]
+    keys = ("id", "amount_cents", "created_at")
+    assert sorted([each[key] for key in keys] for each in told) == sorted([each[key] for key in keys] for each in kept)
+    assert all(datetime.fromisoformat(each["answered"]).utcoffset() is not None for each in told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
