@@ -27,6 +27,7 @@ from rollback.postgres.errors import StatementRefused, WritesDoNotStop
 from rollback.postgres.session import Session
 from rollback.postgres.sessions import (
     DatabaseSession,
+    EndedSessions,
     end_sessions,
     list_sessions,
     require_no_prepared_transactions,
@@ -91,7 +92,7 @@ async def prove_still(
                 others = tuple(each for each in await list_sessions(session) if each.foreign)
                 watch.take(await read_counters(session), others)
                 if others and end_others:
-                    watch.ended += await end_sessions(session, others)
+                    watch.note(await end_sessions(session, others))
                 if (now() - watch.since).total_seconds() >= settle:
                     return watch.stillness()
                 await asyncio.sleep(READING_INTERVAL_SECONDS)
@@ -126,6 +127,11 @@ class _Watch:
         else:
             return
         self._start(counters)
+
+    def note(self, ended: EndedSessions) -> None:
+        """Remember who was ended, and tell of those that could not be."""
+        self.ended += ended.told
+        self.unrest = "; ".join((self.unrest, *ended.refusals))
 
     def stillness(self) -> Stillness:
         return Stillness(

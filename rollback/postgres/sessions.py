@@ -9,7 +9,7 @@ from datetime import datetime
 
 from rollback.models import Model
 from rollback.postgres.connection import APPLICATION_NAME
-from rollback.postgres.errors import PreparedTransactionsOpen
+from rollback.postgres.errors import PreparedTransactionsOpen, StatementRefused
 from rollback.postgres.session import Session
 
 _SESSIONS = """
@@ -27,9 +27,7 @@ _CLIENTS = ["client backend", "logical replication apply worker", "logical repli
 """Kinds of processes that bring changes from outside; the others keep the server running."""
 
 _END = """
-SELECT activity.pid, pg_terminate_backend(activity.pid)
-FROM unnest(%s::int[], %s::timestamptz[]) AS chosen(pid, since)
-JOIN pg_stat_activity AS activity ON activity.pid = chosen.pid AND activity.backend_start = chosen.since
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s
 """
 
 
@@ -102,15 +100,30 @@ async def require_no_prepared_transactions(session: Session) -> None:
         )
 
 
-async def end_sessions(session: Session, chosen: Iterable[DatabaseSession]) -> tuple[DatabaseSession, ...]:
-    """End these sessions, and answer those that were told to; never ours nor the server's.
+class EndedSessions(Model):
+    """The sessions that were told to end, and why others could not be; they may live for moments more."""
 
-    What is told to end may live for moments more: `fence.prove_still` looks. Safe to repeat: a process that took over
-    a number is told from the one that was meant by its start.
+    told: tuple[DatabaseSession, ...]
+    refusals: tuple[str, ...]
+
+
+async def end_sessions(session: Session, chosen: Iterable[DatabaseSession]) -> EndedSessions:
+    """End these sessions; never ours nor the server's. `fence.prove_still` looks whether they are gone.
+
+    Safe to repeat: a process that took over a number is told from the one that was meant by its start. One that is just
+    signing in belongs to nobody yet, and the server lets nobody end it: it is refused, and ended when it is seen again.
     """
-    others = {each.pid: each for each in chosen if each.foreign}
-    told = await session.fetch(_END, (list(others), [each.since for each in others.values()]))
-    return tuple(others[pid] for pid, signalled in told if signalled)
+    told: list[DatabaseSession] = []
+    refusals: list[str] = []
+    for each in chosen:
+        if not each.foreign:
+            continue
+        try:
+            if await session.fetch_value(_END, (each.pid, each.since)):
+                told.append(each)
+        except StatementRefused as error:
+            refusals.append(f"{each.describe()}: {error.message}")
+    return EndedSessions(told=tuple(told), refusals=tuple(refusals))
 
 
 def sessions_of(

@@ -75,12 +75,25 @@ async def test_ending_sessions_leaves_ours_and_the_servers(server: PostgreSql, d
     other = await server.session(database)
     with server.connect(database, APP) as app, server.connect(database, SUPERUSER) as superuser:
         ended = await sessions.end_sessions(session, await sessions.list_sessions(session))
-        assert [each.pid for each in ended] == [app.info.backend_pid]
+        assert [each.pid for each in ended.told] == [app.info.backend_pid]
         with pytest.raises(psycopg.OperationalError):
             app.execute("SELECT 1")
         superuser.execute("SELECT 1")
     assert await other.fetch_value("SELECT 1") == 1
     await other.connection.close()
+
+
+async def test_a_session_that_we_may_not_end_hinders_no_other(
+    server: PostgreSql, database: str, session: Session
+) -> None:
+    with server.connect(database, SUPERUSER) as superuser, server.connect(database, APP) as app:
+        found = {each.pid: each for each in await sessions.list_sessions(session)}
+        # As one that is just signing in: it belongs to no role yet, and the server treats it like a superuser's.
+        nobody = found[superuser.info.backend_pid].model_copy(update={"system": False})
+        somebody = found[app.info.backend_pid]
+        ended = await sessions.end_sessions(session, [nobody, somebody])
+    assert ended.told == (somebody,)
+    assert "permission denied" in ended.refusals[0]
 
 
 async def test_a_session_that_took_over_a_number_is_not_ended(
@@ -90,7 +103,7 @@ async def test_a_session_that_took_over_a_number_is_not_ended(
         found = next(each for each in await sessions.list_sessions(session) if each.pid == app.info.backend_pid)
         assert found.since is not None
         older = found.model_copy(update={"since": found.since.replace(year=2020)})
-        assert await sessions.end_sessions(session, [older]) == ()
+        assert (await sessions.end_sessions(session, [older])).told == ()
         app.execute("SELECT 1")
 
 
