@@ -246,7 +246,7 @@ async def test_processes_may_start_slowly(sdk, control):
         ("deny", {}, "deny needs action="),
         ("redeploy", {"release": "v9"}, "There is no release 'v9'; there are v1.2.1, v1.2.2, v1.2.3."),
         ("stop-slot", {"slot": "blue"}, f"{APP} has no slot 'blue'; it has production, staging."),
-        ("busy", {"environment": "moon"}, "There is no environment 'moon'; there are production, staging, dev."),
+        ("busy", {"environment": "moon"}, "There is no environment 'moon'; there are production, staging, dev, "),
         ("error", {"path": "("}, "'(' is not a regular expression"),
         ("ramp-up", {"percent": 101}, "percent must be at most 100"),
         ("app-error", {"share": 2}, "share is from 0 to 1"),

@@ -12,6 +12,8 @@ from azure_names import APP, GROUP, PRODUCTION_HOST, SITE, SLOT, STAGING_HOST
 
 from sandbox.start import pinned
 
+WORKER = "fundrbolt-production-worker"
+
 
 async def version(https: httpx.AsyncClient, host: str, **options: object) -> str:
     answer = await https.get(f"https://{host}/health", **options)
@@ -39,9 +41,9 @@ async def test_the_starting_state_is_the_bad_release_in_production_and_the_good_
 
 
 async def test_sites_are_found_by_group_and_by_subscription(sdk):
-    assert [each.name async for each in sdk.web_apps.list_by_resource_group(GROUP)] == [APP]
+    assert [each.name async for each in sdk.web_apps.list_by_resource_group(GROUP)] == [APP, WORKER]
     every = [each.name async for each in sdk.web_apps.list()]
-    assert every == [APP, "fundrbolt-staging-api", "fundrbolt-dev-api"]
+    assert every == [APP, "fundrbolt-staging-api", "fundrbolt-dev-api", WORKER]
     assert [each async for each in sdk.web_apps.list_slots("fundrbolt-dev-rg", "fundrbolt-dev-api")] == []
     with pytest.raises(ResourceNotFoundError):
         await sdk.web_apps.get_slot(GROUP, APP, "nosuch")
@@ -100,6 +102,8 @@ def test_a_process_gets_its_app_settings_and_nothing_of_the_sandbox(control, env
         "LANG",
         "PYTHONUNBUFFERED",
         "WEBSITE_SITE_NAME",
+        "WEBSITE_INSTANCE_ID",
+        "PGSSLROOTCERT",
         "DATABASE_URL",
         "FUNDRBOLT_ENVIRONMENT",
         "SESSION_SECRET",

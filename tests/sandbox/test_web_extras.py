@@ -206,7 +206,8 @@ async def test_every_resource_is_listed_to_those_who_may_see_it(arm, control):
 
     everything = await listed()
     assert {APP, f"{APP}/staging", "fundrbolt-dev-api", "fundrbolt-production-insights"} < everything
-    assert await listed("resourceType eq 'Microsoft.Web/sites'") == {APP, "fundrbolt-staging-api", "fundrbolt-dev-api"}
+    apps = {APP, "fundrbolt-production-worker", "fundrbolt-staging-api", "fundrbolt-dev-api"}
+    assert await listed("resourceType eq 'Microsoft.Web/sites'") == apps
     assert await listed("resourceGroup eq 'fundrbolt-dev-rg' and name eq 'fundrbolt-dev-api'") == {"fundrbolt-dev-api"}
     assert await listed("tagName eq 'environment' and tagValue eq 'dev'") == {"fundrbolt-dev-api"}
     assert await listed("location eq 'eastus'") == everything
