@@ -83,9 +83,9 @@ async def deploy_backend(
             except FoundBad as bad:
                 await app_service.show_log_tail(plan)
                 await app_service.take_back(plan)  # undo of 3 after the swap, of 2 before it
-                left = await probes.verify_taken_back(plan)
+                now = await probes.verify_taken_back(plan)
                 await records.record_taken_back(plan)
-                raise TakenBack(bad.message, remedy=left) from bad
+                raise TakenBack(f"{now} {bad.message}", remedy="Mend the release.") from bad
         if not dry_run:
             if plan.already_there:
                 await probes.verify(plan)

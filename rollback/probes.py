@@ -39,9 +39,10 @@ class Answer:
         return self.status == 200 and not self.cached and not self.problem
 
     def __str__(self) -> str:
+        page = urlsplit(self.url)._replace(scheme="", netloc="").geturl()
         if self.problem:
-            return f"{self.url}: {self.problem}"
-        return f"{self.url}: {self.status}{' from a cache' if self.cached else ''}"
+            return f"{page}: {self.problem}"
+        return f"{page}: {self.status}{' from a cache' if self.cached else ''}"
 
 
 @dataclass

@@ -85,15 +85,15 @@ async def verify_deployed(plan: DeployPlan) -> None:
     run = current()
     run.stop_if_found_bad()
     if problems := await _find_problems(plan.target):
-        raise run.find_bad(f"Production does not answer as it must: {'; '.join(problems)}.")
+        raise run.find_bad(f"With {plan.target.name} production did not answer as it must: {'; '.join(problems)}.")
 
 
 @step("Verify what came back", timeout_seconds=700)
 async def verify_taken_back(plan: ImagePlan) -> str:
-    """Look at what users get now that the build before is back; returns what is left to people."""
+    """Look at what users get now that the build before is back; returns it in words."""
     if problems := await _find_problems(plan.serving):
         return f"The build before is back, and what users get is not right either: {'; '.join(problems[:3])}."
-    return f"Users get {plan.serving.name} again, verified from outside. Mend the release."
+    return f"Users get {plan.serving.name} again, verified from outside."
 
 
 async def _find_problems(build: Build) -> list[str]:

@@ -43,6 +43,8 @@ class Story:
         """Whether what users get was proven, in words."""
         if self.outcome.end_state in NOTHING_TO_VERIFY:
             return "nothing to verify: nothing was changed"
+        if self.outcome.end_state is EndState.TAKEN_BACK:
+            return "the release that was taken back: no; what users get now: as the outcome says"
         if not self.outcome.end_state.succeeded:
             return "no: what users get was not shown to be right"
         return "yes, from outside"
