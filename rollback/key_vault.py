@@ -7,7 +7,7 @@ Source: Key Vault REST API 7.5 and later (`azure-keyvault-secrets` 4.12).
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, SecretStr
 
@@ -16,6 +16,7 @@ from rollback.errors import PermissionMissing, ResourceMissing, RollbackError, S
 from rollback.models import Model
 
 if TYPE_CHECKING:
+    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
 
@@ -48,6 +49,7 @@ class KeyVault:
         from azure.keyvault.secrets.aio import SecretClient
 
         settings = self._connection.settings
+        transport = await self._stack.enter_async_context(_one_try_transport())
         client = SecretClient(
             f"https://{self.vault}.vault.azure.net",
             self._connection.credential,
@@ -55,6 +57,7 @@ class KeyVault:
             retry_backoff_max=LONGEST_RETRY_WAIT_SECONDS,
             connection_timeout=settings.connect_timeout_seconds,
             read_timeout=settings.read_timeout_seconds,
+            transport=transport,
         )
         self._client = await self._stack.enter_async_context(client)
         return self
@@ -112,6 +115,29 @@ class KeyVault:
                 expires_on=before.expires,
                 **ONE_TRY,
             )
+
+
+def _one_try_transport() -> "AsyncHttpTransport[Any, Any]":
+    """A transport that sends what it is told to once.
+
+    aiohttp repeats a PUT by itself where the connection ends before the answer, and a repeated PUT of a secret makes
+    a second version. It does so for two of its errors only: others stay what they are.
+    """
+    import aiohttp
+    from azure.core.pipeline import transport
+
+    async def once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        try:
+            return await handler(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise aiohttp.ClientConnectionError(str(error)) from error
+
+    session = aiohttp.ClientSession(
+        trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, middlewares=(once,)
+    )
+    # The package makes this class when it is asked for, so that its type is not known.
+    make: Any = transport.AioHttpTransport
+    return make(session=session, session_owner=True)
 
 
 def _to_version(found: "KeyVaultSecret") -> SecretVersion:

@@ -64,16 +64,21 @@ async def require(plan: Plan) -> bool:
     async with telling(TITLE):
         if requirement.rule.needs is Need.NONE:
             _tell(run, f"{requirement.words[0].upper()}{requirement.words[1:]}.")
-            run.approvals = [requirement.words]
+            _note_approvals(run, [requirement.words])
             return False
         waiting = await _begin(run, plan, requirement)
         waited = bool(waiting.missing)
         try:
             await _wait(run, waiting)
         finally:
-            run.approvals = [str(each) for each in waiting.approvals]
+            _note_approvals(run, [str(each) for each in waiting.approvals])
         await _in_time(_publish(plan, run.approvals))
     return waited
+
+
+def _note_approvals(run: Run, told: list[str]) -> None:
+    """Beside earlier ones: a plan that turned out worse is approved anew."""
+    run.approvals += [each for each in told if each not in run.approvals]
 
 
 def _tell(run: Run, text: str) -> None:

@@ -66,7 +66,7 @@ async def _until_seen(run: Run, plan: RestorePlan, new: Session, instances: Sequ
         async with asyncio.timeout(seconds):
             while True:
                 sessions = await list_sessions(new)
-                found = [_sessions_of(plan, each, sessions) for each in instances]
+                found = [_sessions_of(plan, each, instances, sessions) for each in instances]
                 missing = [problem for each, mine in found if (problem := _missing(each, mine))]
                 if not missing:
                     return [_seen(each, mine, plan.new.name) for each, mine in found]
@@ -79,15 +79,16 @@ async def _until_seen(run: Run, plan: RestorePlan, new: Session, instances: Sequ
 
 
 def _sessions_of(
-    plan: RestorePlan, each: Instances, sessions: Sequence[DatabaseSession]
+    plan: RestorePlan, each: Instances, every: Sequence[Instances], sessions: Sequence[DatabaseSession]
 ) -> tuple[Instances, tuple[DatabaseSession, ...]]:
-    """An app's own sessions: of the apps' role and, where its addresses are told by both sides, from there."""
+    """An app's own sessions: named by its instances, or else of the apps' role from its addresses and nobody else's."""
     mine = [session for session in sessions if session.foreign and session.user == plan.user]
     named = tuple(session for session in mine if _instances_named(each.ids, session))
     if named:
         return each, named
-    from_there = tuple(session for session in mine if session.address in each.consumer.addresses)
-    return each, from_there or (() if any(session.application for session in mine) else tuple(mine))
+    others = [identifier for other in every if other is not each for identifier in other.ids]
+    open_ones = [session for session in mine if not _instances_named(others, session)]
+    return each, tuple(session for session in open_ones if session.address in each.consumer.addresses)
 
 
 def _instances_named(ids: Sequence[str], session: DatabaseSession) -> set[str]:

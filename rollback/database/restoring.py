@@ -14,6 +14,9 @@ LONGEST_POLL_SECONDS = 15.0
 NOTE_SECONDS = 30.0
 """Between two words about the progress of which Azure tells no figure."""
 RESTORING = "restore"
+NAME_TAKEN = "name is already used"
+"""In Azure's words about a name that another server has, of whatever subscription."""
+LAST_WORD_SECONDS = 10.0
 HOPELESS = frozenset({"Dropping", "Disabled", "Inaccessible"})
 
 
@@ -71,11 +74,11 @@ class Restorer:
         tags = {**plan.settings.tags, RUN_TAG: self._run.header.run}
         try:
             operation = await servers.send_restore(plan.new, source, plan.point, tags)
-        except OperationInProgress:
-            why = await servers.why_not_free(plan.new.name)
-            if why is None or await servers.find(plan.new):
+        except OperationInProgress as error:
+            # Busy with our own request whose answer was lost, or somebody else's name: the server itself tells.
+            if NAME_TAKEN not in error.message or await servers.find(plan.new):
                 raise
-            raise self._name_taken(why) from None
+            raise self._name_taken(error.message) from error
         self._operation = asyncio.create_task(servers.wait_for(operation, f"restore to {plan.new}"))
 
     async def _until_ready(self) -> Server:
@@ -100,6 +103,7 @@ class Restorer:
                 self._run.azure_seconds = clock() - began
                 return server
             if server and server.state in HOPELESS:
+                await self._hear_azure_out()
                 raise RestoreFailed(
                     f"The new server '{server.id.name}' is {server.state.lower()}.", remedy="Ask Azure's support why."
                 )
@@ -108,6 +112,12 @@ class Restorer:
                 self._run.note(f"'{server.id.name}' is {state.lower()} after {clock() - began:.0f} s.")
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, LONGEST_POLL_SECONDS)
+
+    async def _hear_azure_out(self) -> None:
+        """Give the operation time to say why."""
+        if self._operation:
+            await asyncio.wait({self._operation}, timeout=LAST_WORD_SECONDS)
+        self._raise_if_failed()
 
     async def _look(self) -> Server | None:
         try:

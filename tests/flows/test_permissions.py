@@ -12,7 +12,7 @@ from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_f
 from flows.deploy_backend import deploy_backend
 from flows.redeploy_backend import redeploy_backend
 from rollback.outcomes import EndState
-from rollback.permissions import ACTIONS
+from rollback.permissions import ACTIONS, DATA_ACTIONS, SERVER_ACTIONS
 from sandbox.control import Control
 
 ROLE_FILE = ROOT / "deployments" / "role.json"
@@ -21,7 +21,9 @@ ROLL_BACK = "roll-back-backend"
 
 def test_the_role_grants_exactly_what_the_procedures_use() -> None:
     role = json.loads(ROLE_FILE.read_text(encoding="utf-8"))
-    assert set(role["Actions"]) == {action for actions in ACTIONS.values() for action in actions}
+    used = [*ACTIONS.values(), *SERVER_ACTIONS.values()]
+    assert set(role["Actions"]) == {action for actions in used for action in actions}
+    assert set(role["DataActions"]) == set(DATA_ACTIONS)
     assert role["NotActions"] == []
 
 
