@@ -1,14 +1,18 @@
 """Sessions on the platform's servers: as the Entra administrator that we are, or with what the secret holds."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from rollback.azure import our_errors
 from rollback.context import Run
+from rollback.errors import Transient
 from rollback.postgres.connection import ENTRA_SCOPE, Limits, connect
-from rollback.postgres.errors import PasswordWrong, StatementRefused
+from rollback.postgres.errors import FirewallRefuses, PasswordWrong, StatementRefused
 from rollback.postgres.session import Session
 from rollback.postgres.url import DatabaseUrl
+
+AGAIN_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -23,8 +27,27 @@ async def administrator(
             return (await connection.credential.get_token(ENTRA_SCOPE)).token
 
     user = run.database.administrator
-    async with connect(host, database, user, token, read_only=read_only, limits=limits) as session:
-        yield session
+    async with AsyncExitStack() as stack:
+
+        async def sign_in() -> Session:
+            session = connect(host, database, user, token, read_only=read_only, limits=limits)
+            return await stack.enter_async_context(session)
+
+        yield await _patiently(run, sign_in)
+
+
+async def _patiently(run: Run, sign_in: Callable[[], Awaitable[Session]]) -> Session:
+    """Sign in; once something was changed, again for the settling time: rules of a firewall take a while to hold."""
+    clock = asyncio.get_running_loop().time
+    ends = clock() + (run.database.settle_seconds if run.journal.confirmed_changes() else 0.0)
+    while True:
+        try:
+            return await sign_in()
+        except (FirewallRefuses, PasswordWrong, Transient) as error:
+            if clock() >= ends:
+                raise
+            run.note(f"Trying again: {error.message}")
+            await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def read_system(session: Session) -> str | None:

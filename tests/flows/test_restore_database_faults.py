@@ -123,7 +123,7 @@ async def test_a_full_disk_while_rows_are_exported_leaves_everything_as_before(
     ("fault", "end_state", "words"),
     [
         ("writer-hammers", EndState.RESTORED, "verified from outside"),
-        ("instance-never-restarts", EndState.RESTORED_NOT_VERIFIED, "fundrbolt-production-api has no session"),
+        ("instance-never-restarts", EndState.RESTORED_NOT_VERIFIED, "through the app failed"),
     ],
 )
 async def test_no_commit_reaches_the_old_server_after_the_fence_whoever_writes(
