@@ -117,17 +117,23 @@ class LocalPlatform:
         told = self._ask_sandbox("env")
         if told is None:
             self._stack.callback(self._end_sandbox)
-            self._run("sandbox", *SANDBOX, "up", "--detach", "--state", str(self.sandbox_folder), *options)
-            told = self._run("sandbox", *SANDBOX, "env", "--state", str(self.sandbox_folder))
+            self.run("sandbox", *SANDBOX, "up", "--detach", "--state", str(self.sandbox_folder), *options)
+            told = self.run("sandbox", *SANDBOX, "env", "--state", str(self.sandbox_folder))
         self.environment |= dict(_export(line) for line in told.splitlines())
 
     def _end_sandbox(self) -> None:
         if self._ask_sandbox("down") is None and self._ask_sandbox("env") is not None:
             raise NotStarted("The sandbox has not ended.", remedy=f"See {self.log('sandbox')}.")
 
+    def environment_of(self, who: str) -> dict[str, str]:
+        """The environment in which a person of the sandbox's directory is signed in, and nobody else."""
+        told = self.ask_sandbox("env", "--as", who)
+        others = {name: value for name, value in self.environment.items() if not name.startswith("AZURE_")}
+        return others | dict(_export(line) for line in told.splitlines() if line.startswith("export "))
+
     def ask_sandbox(self, *command: str) -> str:
         """What a command of the sandbox answers; raises `NotStarted` where it refuses or does not run."""
-        return self._run("sandbox", *SANDBOX, *command, "--state", str(self.sandbox_folder))
+        return self.run("sandbox", *SANDBOX, *command, "--state", str(self.sandbox_folder))
 
     def _ask_sandbox(self, command: str) -> str | None:
         """What a command of the sandbox answers; none where no sandbox runs in the folder."""
@@ -153,7 +159,7 @@ class LocalPlatform:
         """Start the worker, and deploy the procedures as soon as it has made its work pool; raises `NotStarted`."""
         self.start("worker", "-m", "deployments.worker")
         self._wait_for("worker", f"/api/work_pools/{WORK_POOL}")
-        self._run("deploy", "-m", "deployments.deploy")
+        self.run("deploy", "-m", "deployments.deploy")
 
     def check(self) -> None:
         """Raise `NotStarted` where a part has ended by itself."""
@@ -210,7 +216,7 @@ class LocalPlatform:
         """Where a part's output is."""
         return self.folder / "logs" / f"{name}.log"
 
-    def _run(self, name: str, *arguments: str) -> str:
+    def run(self, name: str, *arguments: str) -> str:
         """Run a Python program to its end; its standard output. Raises `NotStarted` where it fails."""
         done = subprocess.run(  # noqa: S603 - our own programs, with arguments that we chose
             [sys.executable, *arguments],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 
 from sandbox.control import Control, Status
 from sandbox.errors import SandboxError
@@ -172,6 +173,14 @@ def _wait(condition: Callable[[], bool], seconds: float, otherwise: str) -> None
         time.sleep(POLL_SECONDS)
 
 
+def _runs(pid: int) -> bool:
+    """Whether a process is at work; one that only waits to be noticed by its parent is not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @main.command()
 @STATE
 def down(state: Path) -> None:
@@ -179,7 +188,12 @@ def down(state: Path) -> None:
     folder = Folder(state)
     running = folder.running()
     os.kill(running.pid, signal.SIGTERM)
-    _wait(lambda: folder.holder() is None, DOWN_SECONDS, f"Process {running.pid} has not ended after {DOWN_SECONDS} s.")
+    # The folder is free a moment before the process has gone.
+    _wait(
+        lambda: folder.holder() is None and not _runs(running.pid),
+        DOWN_SECONDS,
+        f"Process {running.pid} has not ended after {DOWN_SECONDS} s.",
+    )
     click.echo("The sandbox has ended.")
 
 

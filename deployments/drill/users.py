@@ -1,0 +1,96 @@
+"""The users of the platform in a drill: the traffic generator, and what it has counted so far."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from deployments.local_platform import LocalPlatform
+from rollback.errors import Permanent
+
+PUBLIC_URL = "https://api.fundrbolt.com"
+INTERVAL_SECONDS = 0.5
+GOOD_INTERVALS = 4
+"""In a row with answers from the good release only, and none of them an error: users are served by it."""
+WITHIN_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+
+
+class Interval(BaseModel):
+    """What users got in half a second."""
+
+    t: datetime
+    requests: int
+    ok: int
+    by_version: dict[str, int]
+
+    def is_good(self, release: str) -> bool:
+        """Whether all answers were good, and from this release."""
+        return self.requests == self.ok and set(self.by_version) == {release}
+
+
+class Accepted(BaseModel):
+    """A donation that a user was told is recorded."""
+
+    id: int
+    amount_cents: int
+    created_at: datetime
+
+
+class UsersNotServed(Permanent):
+    """Users did not get what they should in time."""
+
+
+class Users:
+    """The traffic generator, and what it has counted so far."""
+
+    def __init__(self, platform: LocalPlatform, rate: float = 20) -> None:
+        self._file = platform.folder / "traffic.jsonl"
+        self._file.touch()
+        self._accepted = platform.folder / "accepted.jsonl"
+        self._accepted.touch()
+        options = ["--url", PUBLIC_URL, "--interval", str(INTERVAL_SECONDS), "--rate", str(rate)]
+        files = ["--out", str(self._file), "--accepted", str(self._accepted)]
+        platform.start("traffic", "-m", "sandbox.traffic", *options, *files)
+
+    def intervals(self) -> list[Interval]:
+        """Every interval so far."""
+        lines = self._file.read_text(encoding="utf-8").splitlines(keepends=True)
+        documents: list[dict[str, Any]] = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [Interval.model_validate(each) for each in documents if "t" in each]
+
+    def accepted(self) -> list[Accepted]:
+        """Every donation so far that a user was told is recorded."""
+        lines = self._accepted.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [Accepted.model_validate_json(line) for line in lines if line.endswith("\n")]
+
+    def wait(self, condition: Callable[[list[Interval]], bool], what: str) -> None:
+        """Return when the intervals so far fulfil the condition; raises `UsersNotServed` when time is over."""
+        deadline = time.monotonic() + WITHIN_SECONDS
+        while not condition(self.intervals()):
+            if time.monotonic() > deadline:
+                raise UsersNotServed(f"Within {WITHIN_SECONDS:g} s {what}: {told(self.intervals()[-GOOD_INTERVALS:])}.")
+            time.sleep(LOOK_SECONDS)
+
+
+def all_good(seen: list[Interval], release: str, since: datetime | None = None) -> bool:
+    """Whether users are served by a release: the latest intervals (since an instant) are all good."""
+    latest = [each for each in seen if since is None or each.t > since][-GOOD_INTERVALS:]
+    return len(latest) == GOOD_INTERVALS and all(each.is_good(release) for each in latest)
+
+
+def told(intervals: Iterable[Interval]) -> str:
+    """What users got, in words."""
+    requests = failed = 0
+    versions: Counter[str] = Counter()
+    for each in intervals:
+        requests += each.requests
+        failed += each.requests - each.ok
+        versions.update(each.by_version)
+    share = f"{failed} failed ({failed / requests:.0%})" if failed else "none failed"
+    served = ", ".join(f"{number} by {version}" for version, number in sorted(versions.items()))
+    return f"{requests} requests, {share}; answered {served or 'by nobody'}"
