@@ -97,27 +97,37 @@ async def weigh_loss(restored: Server, plan: RestorePlan) -> Weighed:
 
 @step(EXPORT, timeout_seconds=15_000)
 async def export_lost_rows(restored: Server, weighed: Weighed) -> None:
-    """Write the rows that would be lost into one file; raises `ExportFailed` and leaves nothing half-written."""
+    """Write the rows that would be lost into one file, and keep their numbers free on the restored server.
+
+    Raises `ExportFailed` and leaves nothing half-written; `PasswordWrong` where no app could sign in there.
+    """
     await weighing.export(current(), weighed, restored)
+    await weighing.make_ready(current(), weighed, restored)
 
 
 @step(PROVE, timeout_seconds=8000)
 async def prove_in_use(restored: Server, plan: RestorePlan) -> None:
     """Show that every app uses the restored server, and none the old one; raises `NotVerified`."""
     run = current()
-    run.evidence = [*_measured(run, plan), *await proof.prove(run, plan, restored)]
-    for each in run.evidence:
+    run.results = _measured(run, plan)
+    run.evidence = await proof.prove(run, plan, restored)
+    for each in (*(f"{name}: {value}" for name, value in run.results), *run.evidence):
         run.note(each)
 
 
-def _measured(run: Run, plan: RestorePlan) -> list[str]:
+def _measured(run: Run, plan: RestorePlan) -> list[tuple[str, str]]:
     """Recovery time and data loss, as they were and not as they were promised."""
     confirmed = {entry.change: entry.at for entry in run.journal.entries if entry.event == "confirmed"}
     stopped = [at for change, at in confirmed.items() if change.startswith(("stop ", "fence: "))]
-    told = [f"recovery_time_actual: {seconds(now() - run.header.started_at)}, from the start of the run"]
+    took = f"{seconds(now() - run.header.started_at)} from the start of the run until everything was started"
+    told = [("Recovery time, actual", took)]
     if stopped:
-        told.append(f"without writes: {seconds(now() - min(stopped))}")
-        told.append(f"data_loss_actual: {seconds(max(stopped) - plan.point)} of writes, {plan.bill.total_words}")
+        told.append(("Without writes", seconds(now() - min(stopped))))
+        lost = f"{seconds(max(stopped) - plan.point)} of writes: {plan.bill.total_words}"
+        told.append(("Data loss, actual", lost))
+        told += [(f"Lost of {each.table}", each.words) for each in plan.bill.tables if each.matters]
+    if file := weighing.exported(run):
+        told.append(("Rows that were lost", f"{file}: what is in it and how to load it is in its README.txt"))
     return told
 
 

@@ -116,7 +116,7 @@ class RestorePlan(Plan):
         running = ", ".join(each.name for each in self.consumers if each.was_running) or "nothing, as before"
         return [
             PlannedStep(title=COMPARE, detail="row by row, old and restored: the true bill", changes=False),
-            PlannedStep(title=EXPORT, detail="rows that would be lost, into a file that can be loaded", changes=False),
+            PlannedStep(title=EXPORT, detail="into a file that can be loaded; their numbers are not given again"),
             PlannedStep(
                 title=CUT_OVER,
                 detail=f"new version of secret '{self.secret}' in '{self.vault}': only the host changes",

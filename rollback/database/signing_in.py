@@ -58,18 +58,25 @@ async def read_system(session: Session) -> str | None:
         return None
 
 
-async def check_password(run: Run, url: DatabaseUrl, host: str) -> None:
-    """Make sure that a server accepts the apps' role with the password in the secret."""
+@asynccontextmanager
+async def as_the_apps_do(run: Run, url: DatabaseUrl, host: str, *, read_only: bool = True) -> AsyncGenerator[Session]:
+    """A session with the role and password in the secret, on any host; raises `PasswordWrong` with what to do."""
 
     async def password() -> str:
         return url.password.get_secret_value()
 
     try:
-        async with connect(host, url.database, url.user, password) as session:
-            await session.fetch_value("SELECT 1")
+        async with connect(host, url.database, url.user, password, read_only=read_only) as session:
+            yield session
     except PasswordWrong as error:
         raise PasswordWrong(
             f"'{host}' does not accept role '{url.user}' with the password in secret '{run.database.secret}'.",
             remedy="It may have been changed since the restore point: choose a later one, or give the role the "
             "password again. No app could use the server with this secret.",
         ) from error
+
+
+async def check_password(run: Run, url: DatabaseUrl, host: str) -> None:
+    """Make sure that a server accepts the apps' role with the password in the secret."""
+    async with as_the_apps_do(run, url, host) as session:
+        await session.fetch_value("SELECT 1")

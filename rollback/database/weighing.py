@@ -1,6 +1,7 @@
 """The restored server beside the old one: what it lacks of its settings and rights, and what is lost of the rows."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from rollback.context import Run
 from rollback.database import signing_in
@@ -10,12 +11,17 @@ from rollback.database.parity import Parity
 from rollback.database.plans import RestorePlan
 from rollback.database.rights import match_rights
 from rollback.errors import PartsDiffer
+from rollback.journal import Event
 from rollback.postgres.comparison import Comparison, TableComparison, compare
 from rollback.postgres.connection import Limits
 from rollback.postgres.export import export_lost_rows
 from rollback.postgres.salvage import CHANGED, LOST, RETURNED
+from rollback.postgres.sequences import advance_sequences
+from rollback.postgres.url import DatabaseUrl
 
 EXPORT_FILE = "lost-rows.zip"
+SEQUENCES = "sequences"
+"""The change's name in the journal."""
 MOST_TOLD = 12
 """Differences in one message."""
 
@@ -65,7 +71,7 @@ async def weigh(run: Run, plan: RestorePlan, restored: Server) -> Weighed:
     for each in bill.tables:
         run.note(f"{each.table}: {each.words}.")
     for each in comparison.sequences:
-        run.note(f"Sequence {each.sequence}: {each.new} instead of {each.old}; it would give numbers in between again.")
+        run.note(f"Sequence {each.sequence}: {each.new or 'unused'} instead of {each.old or 'unused'}.")
     worse = bill.worse_than(plan.estimated, plan.tolerance_rows, plan.tolerance_share)
     for each in worse:
         run.note(f"Worse than approved: {each}.")
@@ -74,6 +80,12 @@ async def weigh(run: Run, plan: RestorePlan, restored: Server) -> Weighed:
         warnings = (f"More is lost than was approved: {'; '.join(worse)}.", *plan.warnings)
     revised = plan.model_copy(update={"measured": bill, "asks_again": bool(worse), "warnings": warnings})
     return Weighed(revised, comparison)
+
+
+def exported(run: Run) -> Path | None:
+    """The file with the rows that were lost; none where none was written."""
+    path = run.folder.folder / EXPORT_FILE
+    return path if path.exists() else None
 
 
 def _loss(table: TableComparison) -> TableLoss:
@@ -98,3 +110,25 @@ async def export(run: Run, weighed: Weighed, restored: Server) -> None:
         made = await export_lost_rows(old, new, comparison, path, title=f"Run {run.header.run}: {plan.title}")
     counts = ", ".join(f"{made.rows(kind)} {kind}" for kind in (LOST, CHANGED, RETURNED))
     run.note(f"{counts} rows are in {made.path} ({made.bytes} bytes, SHA-256 {made.sha256}), with instructions.")
+
+
+async def make_ready(run: Run, weighed: Weighed, restored: Server) -> None:
+    """Make sure that the apps can sign in to the restored server, and let its sequences go on after the old server's.
+
+    Else new rows would take the numbers of lost ones, which could not be loaded any more.
+    """
+    comparison = weighed.comparison
+    if comparison is None:
+        return
+    secret = await (await run.key_vault()).get_secret(weighed.plan.secret)
+    url = DatabaseUrl.parse(secret.value.get_secret_value())
+    behind = [each for each in comparison.sequences if each.behind]
+    async with signing_in.as_the_apps_do(run, url, restored.host, read_only=not behind) as session:
+        if not behind:
+            return
+        run.check_lease()
+        names = ", ".join(each.sequence for each in behind)
+        run.journal.write(Event.SENDING, change=SEQUENCES, text=f"Letting {names} go on after the old server's.")
+        await advance_sequences(session, behind)
+        told = f"{names} go on after the old server's numbers: those of lost rows stay free."
+        run.journal.write(Event.CONFIRMED, change=SEQUENCES, text=told)
