@@ -54,6 +54,8 @@ class Run:
         self.header: RunHeader = folder.header
         self.lease: HeldLease | None = None
         self.evidence: list[str] = []
+        self.results: list[tuple[str, str]] = []
+        """What the procedure came to, in figures: name and value, for people."""
         self.approvals: list[str] = []
         """Who approved the plan, in words; or why nobody had to."""
         self.azure_seconds: float | None = None
@@ -125,8 +127,10 @@ class Run:
                 )
         except (RollbackError, TimeoutError):
             return None
-        marks = [Mark(at=each.at, text=each.change) for each in self.journal.entries if each.event is Event.CONFIRMED]
-        return Measurements(source=measured.source, minutes=measured.minutes, marks=tuple(marks))
+        # One a step, when the last of its changes was seen: a restore changes dozens of things.
+        confirmed = [each for each in self.journal.entries if each.event is Event.CONFIRMED]
+        marks = {each.step: Mark(at=each.at, text=each.step or each.change) for each in confirmed}
+        return Measurements(source=measured.source, minutes=measured.minutes, marks=tuple(marks.values()))
 
     def take_azure_seconds(self) -> float | None:
         """How long Azure itself took in the step that ends."""

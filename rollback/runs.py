@@ -47,6 +47,8 @@ class Outcome(Model):
     end_state: EndState
     headline: str
     """One line: what is true now."""
+    results: tuple[tuple[str, str], ...] = ()
+    """What the procedure came to, in figures: name and value, for people."""
     done: tuple[str, ...] = ()
     not_done: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()

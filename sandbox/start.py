@@ -18,7 +18,7 @@ PUBLIC_HOST = "api.fundrbolt.com"
 PUBLIC_SITE = "fundrbolt-production-api"
 WORKER = "production-worker"
 """How the sandbox calls the background worker's app, where it calls others by their environment."""
-BACKGROUND_SECONDS = "10"
+BACKGROUND_SECONDS = "300"
 """Between the worker's writes: seldom enough that most tests find the data as it was in the beginning."""
 
 

@@ -232,6 +232,7 @@ def _outcome(run: Run, plan: Plan | None, ending: Ending) -> Outcome:
         not_done=tuple(title for title in dict.fromkeys(planned) if title not in finished),
         approvals=tuple(run.approvals),
         evidence=tuple(run.evidence),
+        results=tuple(run.results),
         next_steps=ending.next_steps,
         started_at=header.started_at,
         ended_at=now(),

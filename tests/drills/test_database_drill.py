@@ -37,6 +37,6 @@ def test_a_damaged_database_is_as_it_was_and_nothing_is_lost_but_what_the_bill_s
     report = Path(done.stdout.splitlines()[-1].removeprefix("Report: "))
     page = report.read_text(encoding="utf-8")
     assert "Lead (lead@fundrbolt.com" in page
-    assert "data_loss_actual" in page
+    assert "Data loss, actual" in page
     with zipfile.ZipFile(report.parent / "lost-rows.zip") as lost:
         assert "load.sql" in {Path(name).name for name in lost.namelist()}
