@@ -193,8 +193,8 @@ class Cluster:
 
         On return recovery has ended. Parameters that were set on the source are gone.
         """
-        # Recovery ends at the first commit at or after the instant: let there be one, written out before it is answered,
-        # which the commit of a transaction that wrote nothing is not.
+        # Recovery ends at the first commit at or after the instant: let there be one. It has to write something: only
+        # then it is on disk before it is answered.
         await source.run(b"SELECT pg_logical_emit_message(true, '', '')")
         await self._predecessor_gone()
         await remove_tree(self.folder)
