@@ -15,11 +15,14 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler
 
 from sandbox.fundrbolt.settings import Settings
-from sandbox.fundrbolt.store import DatabaseUnavailableError, NewDonation, Store, iso, store_for
+from sandbox.fundrbolt.store import DatabaseUnavailableError, NewDonation, Store, database_host, iso, store_for
 
 MOST_CENTS = 100_000_000
 MOST_LISTED = 100
 LISTING = "/api/v1/donations"
+ALIVE = "/health"
+RETRY_AFTER_SECONDS = 120
+AT_WORK = "We are doing maintenance and will be back shortly. Please try again in a few minutes."
 
 
 class InvalidInputError(ValueError):
@@ -54,7 +57,7 @@ class Api:
         application.add_routes(
             [
                 web.get("/", self.root),
-                web.get("/health", self.health),
+                web.get(ALIVE, self.health),
                 web.get("/health/detailed", self.detailed_health),
                 web.get(LISTING, self.list_donations),
                 web.post(LISTING, self.create_donation),
@@ -65,7 +68,12 @@ class Api:
         return application
 
     async def begin(self) -> None:
-        """Connect to the database, and do what this build does without being asked. Ended with the application."""
+        """Connect to the database, and do what this build does without being asked. Ended with the application.
+
+        In maintenance mode neither.
+        """
+        if self._settings.maintenance:
+            return
         await self._store.open()
         if self._settings.background_seconds:
             self._background = asyncio.create_task(self._work())
@@ -79,18 +87,19 @@ class Api:
         return web.json_response({"status": "healthy"})
 
     async def detailed_health(self, _request: web.Request) -> web.Response:
-        """Which build this is, since when, and whether it reaches its database (503 if not)."""
+        """Which build this is, since when, which host its database is on, and whether it reaches it (503 if not)."""
         try:
             await self._store.check()
         except DatabaseUnavailableError:
             status, word, database = 503, "unhealthy", "unavailable"
         else:
             status, word, database = 200, "healthy", "ok"
+        host = database_host(self._settings.database)
         report = {
             "status": word,
             "version": self._settings.release,
             "started_at": self._started_at,
-            "checks": {"database": database},
+            "checks": {"database": database, **({"database_host": host} if host else {})},
         }
         return web.json_response(report, status=status)
 
@@ -122,6 +131,10 @@ class Api:
     async def _behave(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if time.monotonic() < self._warm_at:
             return problem(503, "warming up")
+        if self._settings.maintenance and request.path != ALIVE:
+            answer = problem(503, AT_WORK)
+            answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return answer
         # Before the handler, so that a request that failed had no effect; /health stays green whatever the release.
         if request.path.startswith("/api/") and self._chance.random() < self._settings.failure_share:
             return problem(500, "Internal Server Error")
@@ -136,7 +149,8 @@ class Api:
         if self._background is not None:
             self._background.cancel()
             await asyncio.gather(self._background, return_exceptions=True)
-        await self._store.close()
+        if not self._settings.maintenance:
+            await self._store.close()
 
     async def _work(self) -> None:
         """A background worker's writes, again and again; one that is refused is tried again the next time."""

@@ -34,6 +34,8 @@ class Settings:
     """Between two writes of its own, as a background worker does them; 0: none."""
     warm_up_seconds: float
     """Everything is answered 503 for so long after the start."""
+    maintenance: bool
+    """Every page but /health is answered 503, and no database is used."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -51,7 +53,8 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
         description="The sample Fundrbolt API, on 127.0.0.1.",
         epilog="App settings, from the environment: DATABASE_URL (sqlite:///FILE or postgresql://…; in memory "
         "without), WARM_UP_SECONDS, FAILURE_SHARE and DAMAGE_SHARE (0 to 1, instead of the release's own), "
-        "FAILURE_SEED, DAMAGE_SEED, BACKGROUND_SECONDS (between two writes of its own; none without).",
+        "FAILURE_SEED, DAMAGE_SEED, BACKGROUND_SECONDS (between two writes of its own; none without), "
+        "MAINTENANCE_MODE (on or off, which it is without).",
     )
     parser.add_argument("--release", required=True, help=f"one of {', '.join(BEHAVIOURS)}")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes any free port")
@@ -73,6 +76,7 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
             damage_seed=seed(environment, "DAMAGE_SEED"),
             background_seconds=number(environment, "BACKGROUND_SECONDS", 0, most=3600),
             warm_up_seconds=number(environment, "WARM_UP_SECONDS", 0, most=3600),
+            maintenance=switch(environment, "MAINTENANCE_MODE"),
         )
     except ValueError as error:
         parser.error(f"app setting: {error}")
@@ -82,6 +86,14 @@ def client_name(environment: Mapping[str, str]) -> str:
     """Site and instance, as far as the platform tells them."""
     instance = environment.get("WEBSITE_INSTANCE_ID", "")[:INSTANCE_CHARACTERS]
     return "/".join(part for part in (environment.get("WEBSITE_SITE_NAME", "fundrbolt"), instance) if part)
+
+
+def switch(environment: Mapping[str, str], name: str) -> bool:
+    """Whether the app setting `name` is on."""
+    text = environment.get(name) or "off"
+    if text not in ("on", "off"):
+        raise ValueError(f"{name} must be on or off, not {text!r}")
+    return text == "on"
 
 
 def seed(environment: Mapping[str, str], name: str) -> int | None:

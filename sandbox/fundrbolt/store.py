@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from urllib.parse import urlsplit
 
 SQLITE = "sqlite:///"
 POSTGRESQL = ("postgresql://", "postgres://")
@@ -70,6 +71,11 @@ def database_url(url: str) -> str:
     if not url.startswith((SQLITE, *POSTGRESQL)) or url == SQLITE:
         raise ValueError(f"DATABASE_URL must look like {SQLITE}FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
     return url
+
+
+def database_host(url: str) -> str | None:
+    """The server's host in `url`; none where the database is a file."""
+    return urlsplit(url).hostname
 
 
 def store_for(url: str, client: str) -> Store:

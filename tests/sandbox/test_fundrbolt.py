@@ -207,6 +207,19 @@ def test_it_answers_503_to_everything_until_it_is_warm(start: Callable[..., Buil
     assert {client.get(path).status_code for path in ("/", "/health", "/api/v1/donations")} == {503}
 
 
+def test_in_maintenance_every_page_but_health_asks_users_to_come_back(start: Callable[..., Build]) -> None:
+    client = start(MAINTENANCE_MODE="on").client
+    asked = [client.get(path) for path in ("/", "/health/detailed", "/api/v1/donations", "/nowhere")]
+    asked += [client.post("/api/v1/donations", json=DONATION), client.post("/api/v1/sessions")]
+    assert {(answer.status_code, answer.headers["Retry-After"]) for answer in asked} == {(503, "120")}
+    assert "back shortly" in asked[0].json()["detail"]
+    assert client.get("/health").json() == {"status": "healthy"}
+
+
+def test_maintenance_that_is_off_changes_nothing(start: Callable[..., Build]) -> None:
+    assert start(MAINTENANCE_MODE="off").client.get("/api/v1/donations").status_code == 200
+
+
 def test_it_gets_warm_by_itself(start: Callable[..., Build]) -> None:
     client = start(WARM_UP_SECONDS="0.2").client
     answers = [client.get("/")]
@@ -249,6 +262,7 @@ def test_each_request_is_one_line_without_body_query_and_session_id(start: Calla
         ("v1.2.2", {"FAILURE_SHARE": "some"}, "FAILURE_SHARE must be a number from 0 to 1, not 'some'"),
         ("v1.2.2", {"FAILURE_SEED": "x"}, "FAILURE_SEED must be a whole number, not 'x'"),
         ("v1.2.2", {"WARM_UP_SECONDS": "nan"}, "WARM_UP_SECONDS must be a number from 0 to 3600, not 'nan'"),
+        ("v1.2.2", {"MAINTENANCE_MODE": "yes"}, "MAINTENANCE_MODE must be on or off, not 'yes'"),
         ("v1.2.2", {"DATABASE_URL": "mysql://u:pass@h/d"}, "DATABASE_URL must look like sqlite:///FILE or postgresql:"),
     ],
 )

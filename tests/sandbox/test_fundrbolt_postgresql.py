@@ -143,12 +143,23 @@ async def test_its_sessions_carry_site_and_instance_while_nobody_asks(start: Sta
     await until(lambda: seeded.sessions() == [(CLIENT,)] * 2)
 
 
+async def test_in_maintenance_it_neither_connects_nor_works_in_the_background(start: Start, seeded: Database):
+    worker = {"DATABASE_URL": seeded.url, "BACKGROUND_SECONDS": "0.05"}
+    api = await start("v1.2.2", **worker, MAINTENANCE_MODE="on")
+    assert (await api.get("/health/detailed")).status_code == 503
+    await start("v1.2.2", **worker, WEBSITE_INSTANCE_ID="another")
+    await until(lambda: seeded.administer("SELECT 1 FROM sessions WHERE id LIKE 'worker %another'"))
+    assert set(seeded.sessions()) == {(f"{SITE}/another",)}
+    assert seeded.administer("SELECT count(*) FROM sessions WHERE id LIKE 'worker %'") == [(1,)]
+
+
 async def test_a_build_without_its_database_is_alive_and_says_so(start: Start, seeded: Database):
     seeded.administer("ALTER ROLE fundrbolt_app NOLOGIN")
     api = await start("v1.2.2", DATABASE_URL=seeded.url)
     assert (await api.get("/health")).status_code == 200
     detailed = await api.get("/health/detailed")
-    assert (detailed.status_code, detailed.json()["checks"]) == (503, {"database": "unavailable"})
+    told = {"database": "unavailable", "database_host": seeded.cluster.address}
+    assert (detailed.status_code, detailed.json()["checks"]) == (503, told)
     assert (await api.get("/api/v1/donations")).status_code == 503
     refused = await api.post("/api/v1/donations", json=DONATION)
     assert (refused.status_code, refused.json()) == (503, {"detail": "the database is unavailable"})
