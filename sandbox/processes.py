@@ -303,6 +303,20 @@ class Workers:
             there = {one: other, other: one}
             self._at = {(there.get(place, place), each): worker for (place, each), worker in self._at.items()}
 
+    async def exchange_if_wanted(self, one: Place, other: Place) -> None:
+        """Exchange two places' processes where each is what the other place must run, and not what its own must.
+
+        After a swap that `reset` takes back nothing needs to be started then.
+        """
+        ours, theirs = self._hosting.launch_of(one), self._hosting.launch_of(other)
+        here, there = self.all_at(one), self.all_at(other)
+        if (
+            ours != theirs
+            and {worker.launch for worker in here} == {theirs}
+            and {worker.launch for worker in there} == {ours}
+        ):
+            await self.switch(one, other, lambda: None)
+
     async def empty(self, places: Iterable[Place]) -> None:
         """End the processes of `places` at once."""
         left = set(places)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,6 +132,9 @@ class World:
         self.save()
         renewed = await self.clusters.reset(self.state.database_servers)
         await self.workers.empty(self._places_on(renewed))
+        for site in self.state.sites:
+            for one, other in combinations(self.places(site), 2):
+                await self.workers.exchange_if_wanted(one, other)
         await self.run_slots()
 
     def _places_on(self, servers: set[str]) -> list[Place]:

@@ -216,3 +216,13 @@ async def test_another_image_is_a_deployment_too(sdk, control, swapped):
     await sdk.web_apps.update_configuration_slot(GROUP, APP, "staging", wanted)
     await swapped(1)
     assert control.status().sites["production"].slots["production"].release == "v1.2.1"
+
+
+async def test_a_reset_takes_a_swap_back_without_starting_anything(arm, control, swapped):
+    before = {name: slot.pid for name, slot in control.status().sites["production"].slots.items()}
+    await arm.swap()
+    await swapped(1)
+    control.reset()
+    after = control.status().sites["production"].slots
+    assert {name: slot.pid for name, slot in after.items()} == before
+    assert (after["production"].release, after["staging"].release) == ("v1.2.3", "v1.2.2")
