@@ -1,27 +1,23 @@
-"""The data-loss bill: what a restore takes from whom, by table, as far as it can be told."""
+"""The data-loss bill: what a move to another server takes from whom, by table, as far as it can be told."""
+
+from typing import ClassVar, Generic, Self, TypeVar
 
 from rollback.models import Model
 
 UNKNOWN = "unknown"
 
 
-class TableLoss(Model):
+class TableBill(Model):
     """What one table loses. A count that is not known is none."""
 
     table: str
-    inserts: int | None
-    """Rows added since the restore point: gone."""
-    updates: int | None
-    """Rows changed since: as they were."""
-    deletes: int | None
-    """Rows deleted since: back again."""
     how: str
     """How it was found."""
 
     @property
     def counts(self) -> dict[str, int | None]:
         """By kind of change."""
-        return {"inserts": self.inserts, "updates": self.updates, "deletes": self.deletes}
+        raise NotImplementedError
 
     @property
     def matters(self) -> bool:
@@ -35,17 +31,50 @@ class TableLoss(Model):
         return f"{counted} ({self.how})"
 
 
-class Bill(Model):
+class TableLoss(TableBill):
+    """What one table loses by a restore."""
+
+    inserts: int | None
+    """Rows added since the restore point: gone."""
+    updates: int | None
+    """Rows changed since: as they were."""
+    deletes: int | None
+    """Rows deleted since: back again."""
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """By kind of change."""
+        return {"inserts": self.inserts, "updates": self.updates, "deletes": self.deletes}
+
+
+class TableWritten(TableBill):
+    """What was written to one table of a restored server: lost where the restore is undone."""
+
+    written: int | None
+    """Rows that were added or changed."""
+    deletes: int | None
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """By kind of change."""
+        return {"inserts or updates": self.written, "deletes": self.deletes}
+
+
+TableKind = TypeVar("TableKind", bound=TableBill)
+
+
+class AnyBill(Model, Generic[TableKind]):
     """What all tables lose."""
 
-    tables: tuple[TableLoss, ...] = ()
+    kinds: ClassVar[tuple[str, ...]]
+    tables: tuple[TableKind, ...] = ()
     how: str
 
     @property
     def total_words(self) -> str:
         """In one line."""
         totals: list[str] = []
-        for kind in ("inserts", "updates", "deletes"):
+        for kind in self.kinds:
             counts = [table.counts[kind] for table in self.tables]
             known = sum(count or 0 for count in counts)
             if None not in counts:
@@ -54,7 +83,16 @@ class Bill(Model):
                 totals.append(f"{f'at least {_number(known)}' if known else UNKNOWN} {kind}")
         return ", ".join(totals)
 
-    def worse_than(self, approved: "Bill", rows: int, share: float) -> list[str]:
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """For people: the whole, each table that loses something, and how it was found."""
+        return [
+            ("Lost", self.total_words),
+            *((f"Lost of {each.table}", each.words) for each in self.tables if each.matters),
+            ("How it was found", self.how),
+        ]
+
+    def worse_than(self, approved: Self, rows: int, share: float) -> list[str]:
         """Where this bill exceeds the approved one by more than the tolerance, in words; an unknown counts as none."""
         before = {each.table: each for each in approved.tables}
         worse: list[str] = []
@@ -66,6 +104,30 @@ class Bill(Model):
                     told = "nothing" if said.get(kind) == 0 else _number(said.get(kind))
                     worse.append(f"{table.table}: {_number(count)} {kind}, {told} approved")
         return worse
+
+
+class Bill(AnyBill[TableLoss]):
+    """What all tables lose by a restore."""
+
+    kinds = ("inserts", "updates", "deletes")
+
+
+class WrittenBill(AnyBill[TableWritten]):
+    """What was written to a restored server since the cut-over. A table without a line was not written to."""
+
+    kinds = ("inserts or updates", "deletes")
+
+    def worse_than(self, approved: Self, rows: int, share: float) -> list[str]:
+        """As of any bill; a table that was not written to when it was approved counts as approved with nothing."""
+        known = {each.table for each in approved.tables}
+        unwritten = [
+            TableWritten(table=each.table, written=0, deletes=0, how=each.how)
+            for each in self.tables
+            if each.table not in known
+        ]
+        return super().worse_than(
+            approved.model_copy(update={"tables": (*approved.tables, *unwritten)}), rows, share
+        )
 
 
 def _number(count: int | None) -> str:
