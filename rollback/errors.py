@@ -170,4 +170,8 @@ class ReferenceStaysOld(Permanent):
 
 
 class SomebodyElseChanged(Permanent):
-    """The secret was changed by others meanwhile: reported, not fought."""
+    """What we changed was changed by others meanwhile: reported, not fought."""
+
+
+class MaintenanceNotSeen(Permanent):
+    """An app goes on serving though it was put into maintenance mode."""

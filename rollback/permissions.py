@@ -45,6 +45,8 @@ FOLLOW_SECRET = (
     "Microsoft.Web/sites/start/action",
     "Microsoft.Web/sites/slots/start/action",
 )
+MAINTAIN = (*READ_SETTINGS, *PUT_IMAGE, *PUT_IMAGE_ON_SLOT)
+"""Where apps are put into maintenance mode instead of being stopped."""
 SERVERS = (
     "Microsoft.DBforPostgreSQL/flexibleServers/read",
     "Microsoft.DBforPostgreSQL/flexibleServers/write",

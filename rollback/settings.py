@@ -125,6 +125,24 @@ class WriteProbe(Model):
     """Where the row arrives, for instance `public.sessions`."""
 
 
+class Maintenance(Model):
+    """The app setting that lets the environment's own app ask its users to come back, instead of being stopped."""
+
+    setting: str
+    """Its name, for instance `MAINTENANCE_MODE`."""
+    value: str = "on"
+    """With it every page but the health page answers 503, and no database is used."""
+
+
+class HostEvidence(Model):
+    """Where the app tells its database's host, as further evidence; the servers' sessions stay the proof."""
+
+    path: UrlPath
+    """A page that tells it in JSON."""
+    json_field: str
+    """Dotted path to it in that JSON, for instance `checks.database_host`."""
+
+
 class Database(Model):
     """The database of an environment, known by the secret that every app reads its address from."""
 
@@ -137,6 +155,10 @@ class Database(Model):
     administrator: str = "fundrbolt-rollback"
     """The Entra administrator's role in the database, under which we sign in with our own credential."""
     stop_writes: StopWrites = StopWrites.NOW
+    maintenance: Maintenance | None = None
+    """Without it the environment's own app is stopped like every other that uses the database."""
+    says_host: HostEvidence | None = None
+    """Without it only the servers' sessions tell which database the app uses."""
     write_probe: WriteProbe | None = None
     """Without it a write of the users' own is waited for."""
     tolerance_rows: int = Field(default=100, ge=0)

@@ -17,10 +17,10 @@ START_AGAIN = "Start again as before"
 
 @step(STOP, timeout_seconds=4000)
 async def stop_writers(plan: RestorePlan) -> None:
-    """Stop everything that uses the database; on return App Service says that it is stopped."""
+    """Stop everything that uses the database, or put it into maintenance mode; on return none of it serves users."""
     run = current()
     if not following.is_begun(run):
-        await _side_by_side(following.stop(run, each) for each in plan.consumers)
+        await _side_by_side(following.stop(run, plan, each) for each in plan.consumers)
 
 
 @step(FOLLOW, timeout_seconds=4000)

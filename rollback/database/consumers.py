@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from rollback.azure import ONE_TRY, AzureConnection, our_errors, ours
-from rollback.errors import PermissionMissing
+from rollback.errors import Permanent, PermissionMissing
 from rollback.models import Model
 from rollback.slots import PRODUCTION
 
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 
 API_VERSION = "2025-05-01"
 RUNNING = "Running"
+
+
+class Maintained(Model):
+    """How an app is put into maintenance mode, and taken out of it again."""
+
+    setting: str
+    """The app setting, by name."""
+    value: str
+    """What it is in maintenance mode."""
+    before: str | None
+    """What it was when the plan was made, and becomes again; none where there was no such setting."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the app was in maintenance mode already: then it is left there."""
+        return self.before == self.value
 
 
 class Consumer(Model):
@@ -39,6 +55,13 @@ class Consumer(Model):
     """From which it calls other services."""
     how: str
     """How it is known: declared in the platform file, or found."""
+    maintenance: Maintained | None = None
+    """None: it is stopped."""
+
+    @property
+    def serves_again(self) -> bool:
+        """Whether it is in use in the end: not what was stopped or in maintenance mode when the plan was made."""
+        return self.was_running and not (self.maintenance and self.maintenance.stays)
 
     @property
     def name(self) -> str:
@@ -174,6 +197,40 @@ class Apps:
                 await apps.start(app.resource_group, app.app, **ONE_TRY)
             else:
                 await apps.start_slot(app.resource_group, app.app, app.slot, **ONE_TRY)
+
+    async def get_setting(self, app: App | Consumer, name: str) -> str | None:
+        """The value of one app setting; none where there is none of that name."""
+        return (await self._read_settings(app)).get(name)
+
+    async def set_setting(self, app: Consumer, name: str, value: str | None) -> None:
+        """Give one app setting a value, or remove it (none); safe to repeat. The app restarts.
+
+        Azure only takes all of them at once: what somebody else changes between our reading and writing, within
+        milliseconds, is overwritten. They hold secrets, and do not leave this method.
+        """
+        settings = await self._read_settings(app)
+        if not settings.keys() >= set(app.settings):
+            raise Permanent(
+                f"Azure does not tell all settings of {_describe(app)}: writing them back would lose some.",
+                remedy="Look at them in the portal.",
+            )
+        settings = {key: text for key, text in settings.items() if key != name}
+        body: Any = {"properties": settings if value is None else {**settings, name: value}}
+        apps = self._client.web_apps
+        with our_errors(f"settings of {_describe(app)}"):
+            if app.slot == PRODUCTION:
+                await apps.update_application_settings(app.resource_group, app.app, body, **ONE_TRY)
+            else:
+                await apps.update_application_settings_slot(app.resource_group, app.app, app.slot, body, **ONE_TRY)
+
+    async def _read_settings(self, app: App | Consumer) -> dict[str, str]:
+        apps = self._client.web_apps
+        with our_errors(f"settings of {_describe(app)}"):
+            if app.slot == PRODUCTION:
+                found = await apps.list_application_settings(app.resource_group, app.app)
+            else:
+                found = await apps.list_application_settings_slot(app.resource_group, app.app, app.slot)
+        return dict(found.properties or {})
 
     async def list_instances(self, app: Consumer) -> tuple[str, ...]:
         """The ids of an app's instances."""

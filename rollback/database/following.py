@@ -1,9 +1,10 @@
-"""Everything that uses the database: stopped, led to the restored server by the secret, and started again."""
+"""Everything that uses the database: stopped, led to another server by the secret, and started again."""
 
 from rollback.context import Run
 from rollback.convergence import Change, converge
+from rollback.database import maintenance
 from rollback.database.consumers import Consumer
-from rollback.database.plans import RestorePlan
+from rollback.database.moves import MovePlan
 from rollback.errors import OperationInProgress, OutcomeUnknown, PlanIsStale, ReferenceStaysOld, SomebodyElseChanged
 from rollback.journal import Event
 from rollback.key_vault import SecretVersion
@@ -18,8 +19,14 @@ def is_begun(run: Run) -> bool:
     return CUT_OVER in {*run.journal.open_changes(), *run.journal.confirmed_changes()}
 
 
-async def stop(run: Run, consumer: Consumer) -> None:
-    """Stop an app that runs; on return App Service says that it is stopped."""
+async def stop(run: Run, plan: MovePlan, consumer: Consumer) -> None:
+    """Stop an app that runs, or put it into maintenance mode where the plan says so.
+
+    On return App Service says that it is stopped, or it was seen to serve nobody.
+    """
+    if consumer.maintenance:
+        await maintenance.enter(run, plan, consumer, consumer.maintenance)
+        return
     apps = await run.apps()
 
     async def is_done() -> bool:
@@ -36,9 +43,11 @@ async def stop(run: Run, consumer: Consumer) -> None:
 
 
 async def start(run: Run, consumer: Consumer, why: str) -> None:
-    """Start an app that ran when the plan was made."""
+    """Start an app that ran when the plan was made, and take it out of maintenance mode."""
     if not consumer.was_running:
         return
+    if consumer.maintenance:
+        await maintenance.leave(run, consumer, consumer.maintenance, why)
     apps = await run.apps()
     change = Change(
         name=f"start {consumer.name} {why}",
@@ -50,7 +59,7 @@ async def start(run: Run, consumer: Consumer, why: str) -> None:
     await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
 
 
-async def point_secret_at(run: Run, plan: RestorePlan, host: str) -> SecretVersion:
+async def point_secret_at(run: Run, plan: MovePlan, host: str) -> SecretVersion:
     """Give the secret one new version in which only the host differs, and return it.
 
     Raises `PlanIsStale` or `SomebodyElseChanged` where others changed the secret since the plan.
@@ -79,8 +88,8 @@ async def point_secret_at(run: Run, plan: RestorePlan, host: str) -> SecretVersi
 
     change = Change(
         name=CUT_OVER,
-        doing=f"Giving secret '{plan.secret}' a new version that names '{plan.new.name}'.",
-        done=f"Secret '{plan.secret}' names '{plan.new.name}'; user, password, database and options are as before.",
+        doing=f"Giving secret '{plan.secret}' a new version that names '{plan.target.name}'.",
+        done=f"Secret '{plan.secret}' names '{plan.target.name}'; user, password, database and options are as before.",
         is_done=is_done,
         send=send,
     )
@@ -88,7 +97,7 @@ async def point_secret_at(run: Run, plan: RestorePlan, host: str) -> SecretVersi
     return (await read())[0]
 
 
-async def refresh(run: Run, plan: RestorePlan, consumer: Consumer, version: str) -> None:
+async def refresh(run: Run, plan: MovePlan, consumer: Consumer, version: str) -> None:
     """Let an app's references be fetched again, until each shows the secret's new version.
 
     Raises `ReferenceStaysOld`: the app is not started then.
