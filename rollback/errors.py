@@ -57,6 +57,10 @@ class SecretUnusable(Refused):
     """The secret with the database's URL cannot be read, is disabled, or does not hold such a URL."""
 
 
+class NothingToUndo(Refused):
+    """The run is no restore whose cut-over still holds: it was never made, or others changed the secret since."""
+
+
 class ConsumerUnfit(Refused):
     """An app could not follow to another database: its reference names a version, or does not resolve."""
 

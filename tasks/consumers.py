@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Iterable
 from rollback.context import current
 from rollback.database import following
 from rollback.database.models import Server
-from rollback.database.plans import FOLLOW, START, STOP, RestorePlan
+from rollback.database.moves import MovePlan
+from rollback.database.plans import FOLLOW, START, STOP
+from rollback.database.undo_plans import START_ON_OLD
 from tasks import step
 
 START_AGAIN = "Start again as before"
 
 
 @step(STOP, timeout_seconds=4000)
-async def stop_writers(plan: RestorePlan) -> None:
+async def stop_writers(plan: MovePlan) -> None:
     """Stop everything that uses the database, or put it into maintenance mode; on return none of it serves users."""
     run = current()
     if not following.is_begun(run):
@@ -24,21 +26,28 @@ async def stop_writers(plan: RestorePlan) -> None:
 
 
 @step(FOLLOW, timeout_seconds=4000)
-async def refresh_references(plan: RestorePlan, version: str) -> None:
+async def refresh_references(plan: MovePlan, version: str) -> None:
     """Let every app get the secret's new version, and see that it does; raises `ReferenceStaysOld`."""
     run = current()
     await _side_by_side(following.refresh(run, plan, each, version) for each in plan.consumers)
 
 
 @step(START, timeout_seconds=4000)
-async def start_on(restored: Server, plan: RestorePlan) -> None:
+async def start_on(restored: Server, plan: MovePlan) -> None:
     """Start what ran when the plan was made; everything gets the restored server's address by now."""
     run = current()
     await _side_by_side(following.start(run, each, f"on '{restored.id.name}'") for each in plan.consumers)
 
 
+@step(START_ON_OLD, timeout_seconds=4000)
+async def start_on_old(plan: MovePlan) -> None:
+    """Start what is to run; everything gets the old server's address by now."""
+    run = current()
+    await _side_by_side(following.start(run, each, f"on '{plan.target.name}'") for each in plan.consumers)
+
+
 @step(START_AGAIN, timeout_seconds=4000)
-async def start_again(plan: RestorePlan) -> None:
+async def start_again(plan: MovePlan) -> None:
     """Undo: start what this run stopped, on the server that it used before."""
     run = current()
     touched = {*run.journal.open_changes(), *run.journal.confirmed_changes()}

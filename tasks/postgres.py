@@ -4,8 +4,9 @@ Blast radius: the database of one environment. The old server is never changed b
 """
 
 from rollback.context import Run, current
-from rollback.database import fencing, following, planning, proof, weighing
+from rollback.database import cut_over, fencing, following, planning, proof, surveying, weighing
 from rollback.database.models import Server
+from rollback.database.moves import MovePlan
 from rollback.database.parity import Parity
 from rollback.database.plans import COMPARE, EXPORT, FENCE, MATCH, PROVE, RESTORE, RestorePlan
 from rollback.database.restoring import Restorer, wait_until_it_answers
@@ -44,7 +45,7 @@ async def check_plan(plan: RestorePlan) -> None:
     run.where_things_stand = describe
     run.stop_if_found_bad()
     if not (run.journal.open_changes() or run.journal.confirmed_changes()):
-        await planning.check_still_holds(run, plan)
+        await surveying.check_still_holds(run, plan)
 
 
 @step(FENCE, timeout_seconds=4000)
@@ -52,19 +53,19 @@ async def fence(plan: RestorePlan) -> None:
     """Keep every writer out of the old server; on return nothing can be committed there, and it was seen at rest."""
     run = current()
     if not following.is_begun(run):
-        await fencing.raise_fence(run, plan)
+        await fencing.Fencer(run, fencing.planned_fence(plan)).put_up()
 
 
 @step(LIFT, timeout_seconds=4000)
-async def lift_fence(plan: RestorePlan, why: str) -> None:
-    """Undo: the old server takes writes again; exactly what this run changed there is put back.
+async def lift_fence(plan: MovePlan, why: str) -> None:
+    """Undo: the server in use takes writes again; exactly what this run changed there is put back.
 
     From here on a resumed run takes back too, and does not begin again.
     """
     run = current()
     if run.journal.verdict() is None:
         run.find_bad(why)
-    await fencing.lower_fence(run, plan)
+    await fencing.Fencer(run, fencing.raised(fencing.planned_fence(plan), run.journal)).take_down()
 
 
 @step(RESTORE, timeout_seconds=24_000)
@@ -87,7 +88,7 @@ async def match_settings(restored: Server, plan: RestorePlan) -> None:
 
 
 @step(COMPARE, timeout_seconds=15_000)
-async def weigh_loss(restored: Server, plan: RestorePlan) -> Weighed:
+async def weigh_loss(restored: Server, plan: RestorePlan) -> Weighed[RestorePlan]:
     """Count what is lost, row by row; the plan comes back with it, and asks again where it is worse than approved."""
     run = current()
     if following.is_begun(run):
@@ -96,13 +97,14 @@ async def weigh_loss(restored: Server, plan: RestorePlan) -> Weighed:
 
 
 @step(EXPORT, timeout_seconds=15_000)
-async def export_lost_rows(restored: Server, weighed: Weighed) -> None:
+async def export_lost_rows(restored: Server, weighed: Weighed[RestorePlan]) -> None:
     """Write the rows that would be lost into one file, and keep their numbers free on the restored server.
 
     Raises `ExportFailed` and leaves nothing half-written; `PasswordWrong` where no app could sign in there.
     """
     await weighing.export(current(), weighed, restored)
     await weighing.make_ready(current(), weighed, restored)
+    await cut_over.keep_mark(current(), weighed.plan, restored)
 
 
 @step(PROVE, timeout_seconds=8000)
@@ -136,13 +138,13 @@ def is_cut_over() -> bool:
     return following.is_begun(current())
 
 
-def taken_back(plan: RestorePlan, error: RollbackError) -> RollbackError:
+def taken_back(plan: MovePlan, error: RollbackError) -> RollbackError:
     """How a run ends whose changes were undone: as refused where it changed nothing."""
     run = current()
     changed = run.journal.confirmed_changes()
     if not changed:
         return error
-    left = f" The new server '{plan.new.name}' is left, unused." if "restore" in changed else ""
+    left = f" The new server '{plan.target.name}' is left, unused." if "restore" in changed else ""
     return TakenBack(
         f"{error.message} The apps use '{plan.source.name}' as before, with writes allowed.{left}",
         remedy=error.remedy,

@@ -67,6 +67,9 @@ class AnyBill(Model, Generic[TableKind]):
     """What all tables lose."""
 
     kinds: ClassVar[tuple[str, ...]]
+    unlisted: ClassVar[int | None] = None
+    """What a table loses that has no line."""
+
     tables: tuple[TableKind, ...] = ()
     how: str
 
@@ -93,15 +96,21 @@ class AnyBill(Model, Generic[TableKind]):
         ]
 
     def worse_than(self, approved: Self, rows: int, share: float) -> list[str]:
-        """Where this bill exceeds the approved one by more than the tolerance, in words; an unknown counts as none."""
+        """Where this bill exceeds the approved one by more than the tolerance, in words.
+
+        A count that was unknown when it was approved counts as none. One that is not known now is worse than any,
+        unless it was approved so.
+        """
         before = {each.table: each for each in approved.tables}
         worse: list[str] = []
         for table in self.tables:
-            said = before[table.table].counts if table.table in before else {}
+            listed = before.get(table.table)
+            said = listed.counts if listed else dict.fromkeys(table.counts, self.unlisted)
             for kind, count in table.counts.items():
-                expected = said.get(kind) or 0
-                if (count or 0) > expected + max(rows, share * expected):
-                    told = "nothing" if said.get(kind) == 0 else _number(said.get(kind))
+                expected = said[kind] or 0
+                as_unknown = count is None and listed is not None and said[kind] is None
+                if not as_unknown and (count is None or count > expected + max(rows, share * expected)):
+                    told = "nothing" if said[kind] == 0 else _number(said[kind])
                     worse.append(f"{table.table}: {_number(count)} {kind}, {told} approved")
         return worse
 
@@ -116,18 +125,7 @@ class WrittenBill(AnyBill[TableWritten]):
     """What was written to a restored server since the cut-over. A table without a line was not written to."""
 
     kinds = ("inserts or updates", "deletes")
-
-    def worse_than(self, approved: Self, rows: int, share: float) -> list[str]:
-        """As of any bill; a table that was not written to when it was approved counts as approved with nothing."""
-        known = {each.table for each in approved.tables}
-        unwritten = [
-            TableWritten(table=each.table, written=0, deletes=0, how=each.how)
-            for each in self.tables
-            if each.table not in known
-        ]
-        return super().worse_than(
-            approved.model_copy(update={"tables": (*approved.tables, *unwritten)}), rows, share
-        )
+    unlisted = 0
 
 
 def _number(count: int | None) -> str:

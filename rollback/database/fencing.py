@@ -1,4 +1,4 @@
-"""The fence around the old server: no commit of anybody's reaches it any more, and everything can be put back.
+"""The fence around a server that is left: no commit of anybody's reaches it any more, and everything can be put back.
 
 By Azure: the server's default becomes read-only, and the firewall rules that let the apps in are removed (a server with
 private access has none; there the apps' role is kept from signing in, where we may). By SQL: every session is ended,
@@ -9,41 +9,32 @@ undo puts back exactly those.
 from rollback.context import Run
 from rollback.convergence import Change, converge
 from rollback.database import signing_in
-from rollback.database.models import FirewallRule, Parameter
-from rollback.database.plans import RestorePlan
-from rollback.journal import Event
-from rollback.postgres import fence
+from rollback.database.models import Fence, FirewallRule, Parameter
+from rollback.database.moves import MovePlan
+from rollback.journal import Event, Journal
+from rollback.postgres import fence as postgres_fence
 from rollback.postgres.errors import FirewallRefuses, ServerUnreachable
 
-READ_ONLY_ON = "fence: read-only"
-BARRED = "fence: role"
-OPENED = "undo: "
+RAISED, OPENED = "fence: ", "undo: "
+"""How the changes of a fence, and of its undo, begin in the journal."""
+READ_ONLY, RULE, ROLE = "read-only", "firewall rule ", "role"
+BARRED = f"{RAISED}{ROLE}"
 
 
-async def raise_fence(run: Run, plan: RestorePlan) -> fence.Stillness:
-    """Keep every writer out of the old server; on return it was seen to be at rest for the settling time.
-
-    Raises `WritesDoNotStop` with who still writes.
-    """
-    database = run.database
-    closed = plan.read_only.model_copy(update={"value": "on", "is_default": False})
-    await _set_parameter(run, plan, closed, READ_ONLY_ON)
-    for rule in rules_for_apps(plan):
-        await _remove_rule(run, plan, rule)
-    if plan.private:
-        await _bar_role(run, plan)
-    async with signing_in.administrator(run, plan.source_host, plan.database) as session:
-        still = await fence.prove_still(
-            session, settle_seconds=database.settle_seconds, timeout_seconds=database.answer_timeout_seconds
-        )
-    run.note(
-        f"At rest: {still.readings} readings since {still.since:%H:%M:%S} UTC without a session or a change of "
-        f"anybody's, {len(still.ended)} sessions ended."
+def planned_fence(plan: MovePlan) -> Fence:
+    """The fence around the server that a plan leaves."""
+    return Fence(
+        server=plan.source,
+        host=plan.source_host,
+        database=plan.database,
+        role=plan.user,
+        read_only=plan.read_only,
+        rules=rules_for_apps(plan),
+        bars_role=plan.private,
     )
-    return still
 
 
-def rules_for_apps(plan: RestorePlan) -> tuple[FirewallRule, ...]:
+def rules_for_apps(plan: MovePlan) -> tuple[FirewallRule, ...]:
     """The rules that let the apps in; none where no other rule would be left for ourselves."""
     addresses = {address for each in plan.consumers for address in each.addresses}
     rules = plan.settings.firewall_rules
@@ -51,91 +42,134 @@ def rules_for_apps(plan: RestorePlan) -> tuple[FirewallRule, ...]:
     return chosen if len(chosen) < len(rules) else ()
 
 
-async def lower_fence(run: Run, plan: RestorePlan) -> None:
-    """Undo: let everybody write again, putting back exactly what this run changed."""
-    sent = {*run.journal.open_changes(), *run.journal.confirmed_changes()}
-    for rule in plan.settings.firewall_rules:
-        if _rule_change(rule) in sent:
-            await put_rule(run, plan, rule)
-    if plan.private and BARRED in sent:
-        async with signing_in.administrator(run, plan.source_host, plan.database, read_only=False) as session:
-            await fence.allow_login(session, fence.LoginBar(role=plan.user, barred=True, reason=""))
-        run.journal.write(Event.CONFIRMED, change=f"{OPENED}role", text=f"Role {plan.user} may sign in again.")
-    if READ_ONLY_ON in sent:
-        await _set_parameter(run, plan, plan.read_only, f"{OPENED}read-only")
-
-
-def _rule_change(rule: FirewallRule) -> str:
-    return f"fence: firewall rule {rule.name}"
-
-
-async def _set_parameter(run: Run, plan: RestorePlan, wanted: Parameter, name: str) -> None:
-    servers = await run.servers()
-
-    async def is_done() -> bool:
-        return (await servers.get_parameter(plan.source, wanted.name)).value == wanted.value
-
-    change = Change(
-        name=name,
-        doing=f"Setting {wanted.name} to {wanted.value} on '{plan.source.name}'.",
-        done=f"{wanted.name} is {wanted.value} on '{plan.source.name}'.",
-        is_done=is_done,
-        send=lambda: servers.set_parameter(plan.source, wanted),
+def raised(fence: Fence, journal: Journal) -> Fence:
+    """As much of a fence as a run sent: what has to be put back."""
+    sent = {*journal.open_changes(), *journal.confirmed_changes()}
+    return fence.model_copy(
+        update={
+            "read_only": fence.read_only if f"{RAISED}{READ_ONLY}" in sent else None,
+            "rules": tuple(rule for rule in fence.rules if f"{RAISED}{RULE}{rule.name}" in sent),
+            "bars_role": fence.bars_role and BARRED in sent,
+        }
     )
-    await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
 
 
-async def _remove_rule(run: Run, plan: RestorePlan, rule: FirewallRule) -> None:
-    """Remove one rule, and put it back at once where it turns out to be the one that lets us in."""
-    servers = await run.servers()
-    source = await servers.get(plan.source)
+class Fencer:
+    """Puts one fence up and takes it down again."""
 
-    async def is_done() -> bool:
-        return rule.name not in {each.name for each in await servers.list_firewall_rules(source)}
+    def __init__(self, run: Run, fence: Fence, *, up: str = RAISED, down: str = OPENED) -> None:
+        self._run = run
+        self._fence = fence
+        self._up = up
+        self._down = down
 
-    change = Change(
-        name=_rule_change(rule),
-        doing=f"Removing firewall rule {rule} of '{plan.source.name}'.",
-        done=f"Firewall rule {rule} of '{plan.source.name}' is removed: it let the apps in.",
-        is_done=is_done,
-        send=lambda: servers.delete_firewall_rule(plan.source, rule),
-    )
-    await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
-    try:
-        async with signing_in.administrator(run, plan.source_host, plan.database):
+    async def put_up(self) -> postgres_fence.Stillness:
+        """Keep every writer out; on return the server was seen to be at rest for the settling time.
+
+        Raises `WritesDoNotStop` with who still writes.
+        """
+        run, database, fence = self._run, self._run.database, self._fence
+        if fence.read_only:
+            closed = fence.read_only.model_copy(update={"value": "on", "is_default": False})
+            await self._set_parameter(closed, self._up)
+        for rule in fence.rules:
+            await self._remove_rule(rule)
+        if fence.bars_role:
+            await self._bar_role()
+        async with signing_in.administrator(run, fence.host, fence.database) as session:
+            still = await postgres_fence.prove_still(
+                session, settle_seconds=database.settle_seconds, timeout_seconds=database.answer_timeout_seconds
+            )
+        run.note(
+            f"At rest: {still.readings} readings since {still.since:%H:%M:%S} UTC without a session or a change of "
+            f"anybody's, {len(still.ended)} sessions ended."
+        )
+        return still
+
+    async def take_down(self) -> None:
+        """Let everybody write again: all of the fence is put back as it was before."""
+        run, fence = self._run, self._fence
+        for rule in fence.rules:
+            await self._put_rule(rule)
+        if fence.bars_role:
+            bar = postgres_fence.LoginBar(role=fence.role, barred=True, reason="")
+            async with signing_in.administrator(run, fence.host, fence.database, read_only=False) as session:
+                run.check_lease()
+                await postgres_fence.allow_login(session, bar)
+            told = f"Role {fence.role} may sign in again on '{fence.server.name}'."
+            run.journal.write(Event.CONFIRMED, change=f"{self._down}{ROLE}", text=told)
+        if fence.read_only:
+            await self._set_parameter(fence.read_only, self._down)
+
+    async def _set_parameter(self, wanted: Parameter, way: str) -> None:
+        servers, server = await self._run.servers(), self._fence.server
+
+        async def is_done() -> bool:
+            return (await servers.get_parameter(server, wanted.name)).value == wanted.value
+
+        change = Change(
+            name=f"{way}{READ_ONLY}",
+            doing=f"Setting {wanted.name} to {wanted.value} on '{server.name}'.",
+            done=f"{wanted.name} is {wanted.value} on '{server.name}'.",
+            is_done=is_done,
+            send=lambda: servers.set_parameter(server, wanted),
+        )
+        await self._converge(change)
+
+    async def _remove_rule(self, rule: FirewallRule) -> None:
+        """Remove one rule, and put it back at once where it turns out to be the one that lets us in."""
+        fence = self._fence
+        servers = await self._run.servers()
+        server = await servers.get(fence.server)
+
+        async def is_done() -> bool:
+            return rule.name not in {each.name for each in await servers.list_firewall_rules(server)}
+
+        change = Change(
+            name=f"{self._up}{RULE}{rule.name}",
+            doing=f"Removing firewall rule {rule} of '{fence.server.name}'.",
+            done=f"Firewall rule {rule} of '{fence.server.name}' is removed: it let the apps in.",
+            is_done=is_done,
+            send=lambda: servers.delete_firewall_rule(fence.server, rule),
+        )
+        await self._converge(change)
+        try:
+            async with signing_in.administrator(self._run, fence.host, fence.database):
+                return
+        except (FirewallRefuses, ServerUnreachable) as error:
+            self._run.note(f"Firewall rule '{rule.name}' lets us in too, and is put back: {error.message}")
+            await self._put_rule(rule)
+
+    async def _put_rule(self, rule: FirewallRule) -> None:
+        servers = await self._run.servers()
+        server = await servers.get(self._fence.server)
+
+        async def is_done() -> bool:
+            return rule in await servers.list_firewall_rules(server)
+
+        change = Change(
+            name=f"{self._down}{RULE}{rule.name}",
+            doing=f"Putting back firewall rule {rule} of '{server.id.name}'.",
+            done=f"Firewall rule {rule} of '{server.id.name}' is back.",
+            is_done=is_done,
+            send=lambda: servers.put_firewall_rule(server.id, rule),
+        )
+        await self._converge(change)
+
+    async def _bar_role(self) -> None:
+        """Keep the apps' role from signing in, as far as we may: an extra to the read-only default."""
+        run, fence, name = self._run, self._fence, f"{self._up}{ROLE}"
+        if name in run.journal.confirmed_changes():
             return
-    except (FirewallRefuses, ServerUnreachable) as error:
-        run.note(f"Firewall rule '{rule.name}' lets us in too, and is put back: {error.message}")
-        await put_rule(run, plan, rule)
+        run.check_lease()
+        run.journal.write(Event.SENDING, change=name, text=f"Keeping role {fence.role} from signing in.")
+        async with signing_in.administrator(run, fence.host, fence.database, read_only=False) as session:
+            bar = await postgres_fence.bar_login(session, fence.role)
+        if bar.barred:
+            run.journal.write(Event.CONFIRMED, change=name, text=f"Role {fence.role} may not sign in.")
+        else:
+            run.journal.write(Event.NO_EFFECT, change=name, text=f"Role {fence.role} stays as it is: {bar.reason}")
 
-
-async def put_rule(run: Run, plan: RestorePlan, rule: FirewallRule) -> None:
-    """Put back a rule of the old server's."""
-    servers = await run.servers()
-    source = await servers.get(plan.source)
-
-    async def is_done() -> bool:
-        return rule in await servers.list_firewall_rules(source)
-
-    change = Change(
-        name=f"{OPENED}firewall rule {rule.name}",
-        doing=f"Putting back firewall rule {rule} of '{plan.source.name}'.",
-        done=f"Firewall rule {rule} of '{plan.source.name}' is back.",
-        is_done=is_done,
-        send=lambda: servers.put_firewall_rule(plan.source, rule),
-    )
-    await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
-
-
-async def _bar_role(run: Run, plan: RestorePlan) -> None:
-    """Keep the apps' role from signing in, as far as we may: an extra to the read-only default."""
-    if BARRED in run.journal.confirmed_changes():
-        return
-    run.check_lease()
-    run.journal.write(Event.SENDING, change=BARRED, text=f"Keeping role {plan.user} from signing in.")
-    async with signing_in.administrator(run, plan.source_host, plan.database, read_only=False) as session:
-        bar = await fence.bar_login(session, plan.user)
-    if bar.barred:
-        run.journal.write(Event.CONFIRMED, change=BARRED, text=f"Role {plan.user} may not sign in.")
-    else:
-        run.journal.write(Event.NO_EFFECT, change=BARRED, text=f"Role {plan.user} stays as it is: {bar.reason}")
+    async def _converge(self, change: Change) -> None:
+        database = self._run.database
+        await converge(self._run, change, database.change_timeout_seconds, database.settle_seconds)

@@ -58,6 +58,21 @@ class Parameter(Model):
     is_pending_restart: bool = False
 
 
+class Fence(Model):
+    """What keeps writers out of a server: which of its settings are turned, and how they were before."""
+
+    server: ServerId
+    host: str
+    database: str
+    role: str
+    """The one that the apps sign in as."""
+    read_only: Parameter | None
+    """The parameter as it was; none where it is left alone."""
+    rules: tuple[FirewallRule, ...]
+    """Those that are removed."""
+    bars_role: bool
+
+
 class Administrator(Model):
     """An Entra administrator: signs in with a token under its name."""
 

@@ -1,13 +1,13 @@
 """The plan of a restore: which server as it was when, under which name, for whom, and what it costs."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rollback.database.bill import Bill
-from rollback.database.consumers import Consumer
-from rollback.database.models import Parameter, ServerId, ServerSettings
+from rollback.database.models import ServerId
+from rollback.database.moves import MovePlan
 from rollback.outcomes import EndState
-from rollback.plans import Plan, PlannedStep, Risk
+from rollback.plans import PlannedStep
 from rollback.settings import StopWrites
 
 RESTORE, MATCH, COMPARE = "Restore beside", "Match settings", "Compare both servers"
@@ -15,57 +15,35 @@ STOP, FENCE, EXPORT = "Stop writers", "Fence the old server", "Export lost rows"
 CUT_OVER, FOLLOW, START, PROVE = "Cut over", "Refresh references", "Start on the restored server", "Prove in use"
 
 
-class RestorePlan(Plan):
+class RestorePlan(MovePlan):
     """Restore a database to a point in time on a new server, and let everything that uses it follow."""
 
-    risk: ClassVar[Risk] = "high"
     success: ClassVar[EndState] = EndState.RESTORED
     unproven: ClassVar[EndState] = EndState.RESTORED_NOT_VERIFIED
 
-    source: ServerId
-    source_host: str
     source_system: str | None
     """PostgreSQL's own identifier of the database cluster; none where it may not be read."""
-    private: bool
     new: ServerId
     point: datetime
     """The restore point: an instant, UTC."""
     stop_writes: StopWrites
-    vault: str
-    secret: str
-    secret_version: str
-    """The version that holds the source's address when the plan is made."""
-    database: str
-    user: str
-    """The role that the apps sign in as."""
-    consumers: tuple[Consumer, ...]
-    settings: ServerSettings
-    """What the restored server gets as its source had it."""
-    read_only: Parameter
-    """The fence's parameter on the source, as it was."""
     waived: tuple[str, ...]
     """Differences that need not be gone before the cut-over, by name."""
-    tolerance_rows: int
-    tolerance_share: float
     estimated: Bill
     """What would be lost, as far as it can be told when the plan is made. It moves while the apps write."""
     measured: Bill | None = None
     """What is lost, counted row by row when nothing was written any more."""
-    asks_again: bool = False
-    """The measured bill is worse than what was approved: it binds from then on."""
 
-    def binding(self) -> dict[str, Any]:
-        """Targets and facts; the bill only once it has been measured and found worse."""
-        bound = super().binding()
-        for name in ("estimated", *([] if self.asks_again else ["measured", "asks_again"])):
-            bound.pop(name, None)
-        return bound
+    @property
+    def target(self) -> ServerId:
+        """The server that is used when it is done."""
+        return self.new
 
     @property
     def title(self) -> str:
         """What it does, in one line."""
-        again = " (asked again: more is lost than was approved)" if self.asks_again else ""
-        return f"{self.environment}'s database as it was at {self.point_words}, on new server '{self.new.name}'{again}"
+        where = f"on new server '{self.new.name}'{self.again}"
+        return f"{self.environment}'s database as it was at {self.point_words}, {where}"
 
     @property
     def point_words(self) -> str:
@@ -84,11 +62,6 @@ class RestorePlan(Plan):
         return f"{self.environment} uses its database as of {self.point_words} on {self.new.name}"
 
     @property
-    def apps(self) -> str:
-        """Who uses it, by name."""
-        return ", ".join(each.name for each in self.consumers)
-
-    @property
     def bill(self) -> Bill:
         """The best that is known of what is lost."""
         return self.measured or self.estimated
@@ -96,7 +69,7 @@ class RestorePlan(Plan):
     def steps(self) -> list[PlannedStep]:
         """What will be done, in order."""
         quiet = [
-            PlannedStep(title=STOP, detail=f"{self.apps}: stopped; users get errors from here on"),
+            PlannedStep(title=STOP, detail=f"{self.quieted}; users get errors from here on"),
             PlannedStep(
                 title=FENCE,
                 detail=f"'{self.source.name}' becomes read-only and "
@@ -113,7 +86,6 @@ class RestorePlan(Plan):
         return [*first, *self._last_steps()]
 
     def _last_steps(self) -> list[PlannedStep]:
-        running = ", ".join(each.name for each in self.consumers if each.was_running) or "nothing, as before"
         return [
             PlannedStep(title=COMPARE, detail="row by row, old and restored: the true bill", changes=False),
             PlannedStep(title=EXPORT, detail="into a file that can be loaded; their numbers are not given again"),
@@ -122,7 +94,7 @@ class RestorePlan(Plan):
                 detail=f"new version of secret '{self.secret}' in '{self.vault}': only the host changes",
             ),
             PlannedStep(title=FOLLOW, detail=f"{self.apps}: each has to show the new version"),
-            PlannedStep(title=START, detail=running),
+            PlannedStep(title=START, detail=self.started),
             PlannedStep(title=PROVE, detail="sessions on both servers, a write, health", changes=False),
         ]
 
@@ -146,25 +118,14 @@ class RestorePlan(Plan):
             ("Writes stop", f"{self.stop_writes.value}: {when}"),
             ("Secret", f"{self.secret} in {self.vault}, now version {self.secret_version}"),
             ("Database", f"{self.database}, used as {self.user}"),
-            *((f"Follows: {each.name}", self._words_of(each)) for each in self.consumers),
-            ("Lost", self.bill.total_words),
-            *((f"Lost of {each.table}", each.words) for each in self.bill.tables if each.matters),
-            ("How it was found", self.bill.how),
+            *self.follower_facts(),
+            *self.bill.facts,
         ]
         if self.measured is None:
-            facts.append(("Asks again", self._tolerance_words()))
+            facts.append(("Asks again", self.tolerance_words()))
         if self.waived:
             facts.append(("Waived differences", ", ".join(self.waived)))
         return facts
-
-    @staticmethod
-    def _words_of(consumer: Consumer) -> str:
-        state = "runs" if consumer.was_running else "is stopped, and stays so"
-        return f"{consumer.how}; setting {', '.join(consumer.settings)}; {state}"
-
-    def _tolerance_words(self) -> str:
-        share = f" or {self.tolerance_share:.0%} (whichever is more)" if self.tolerance_share else ""
-        return f"where a table loses over {self.tolerance_rows} rows{share} more than said here"
 
     def afterwards(self) -> tuple[str, ...]:
         """What is left to people when it is done."""

@@ -71,8 +71,8 @@ async def as_the_apps_do(run: Run, url: DatabaseUrl, host: str, *, read_only: bo
     except PasswordWrong as error:
         raise PasswordWrong(
             f"'{host}' does not accept role '{url.user}' with the password in secret '{run.database.secret}'.",
-            remedy="It may have been changed since the restore point: choose a later one, or give the role the "
-            "password again. No app could use the server with this secret.",
+            remedy="It may have been changed since: give the role the password again there, or choose a later restore "
+            "point. No app could use the server with this secret.",
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from rollback.models import Model
+from rollback.postgres.errors import StatementRefused
 from rollback.postgres.session import Session
 from rollback.postgres.tables import Table, list_tables
 
@@ -56,13 +57,20 @@ async def row_arrived(session: Session, table: tuple[str, str], column: str, val
 
 async def mark_writes(session: Session) -> WriteMark:
     """The mark of this moment. Rows of transactions that are open now count as written before, or not at all."""
-    identity = "SELECT system_identifier::text FROM pg_control_system()"
     return WriteMark(
-        system_identifier=await session.fetch_value(identity),
+        system_identifier=await _system_identifier(session),
         database=session.database,
         next_transaction=await session.fetch_value(_NEXT),
         deleted=await _deleted(session),
     )
+
+
+async def _system_identifier(session: Session) -> str | None:
+    """PostgreSQL's own identifier of the cluster; none where we may not read it."""
+    try:
+        return str(await session.fetch_value("SELECT system_identifier::text FROM pg_control_system()"))
+    except StatementRefused:
+        return None
 
 
 async def list_written_since(session: Session, mark: WriteMark) -> tuple[WrittenRows, ...]:
