@@ -178,4 +178,4 @@ class SomebodyElseChanged(Permanent):
 
 
 class MaintenanceNotSeen(Permanent):
-    """An app goes on serving though it was put into maintenance mode."""
+    """What an app answers is not what its maintenance setting says."""

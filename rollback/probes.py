@@ -113,9 +113,7 @@ class Prober:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            response = await self._client.get(
-                url, params={**_query(path), "probe": uuid.uuid4().hex}, headers={"Cache-Control": "no-cache"}
-            )
+            response = await self._get(path)
         except httpx.HTTPError as error:
             return Answer(url=url, status=None, problem=_words(error))
         return Answer(
@@ -125,6 +123,20 @@ class Prober:
             cached=_is_cached(response.headers),
             seconds=clock() - started,
         )
+
+    async def ask_field(self, path: str, json_field: str) -> str | None:
+        """What a page tells in one field of its JSON; none where it does not, or where a cache answers."""
+        try:
+            response = await self._get(path)
+        except httpx.HTTPError:
+            return None
+        if response.status_code != 200 or _is_cached(response.headers):
+            return None
+        return _json_field(response, json_field)
+
+    async def _get(self, path: str) -> httpx.Response:
+        query = {**_query(path), "probe": uuid.uuid4().hex}
+        return await self._client.get(f"{self.base_url}{path}", params=query, headers={"Cache-Control": "no-cache"})
 
     async def post(self, path: str, body: object) -> Answer:
         """Send JSON to one page, which writes something: once, and whatever becomes of the answer."""

@@ -35,6 +35,11 @@ class Maintained(Model):
     """What it was when the plan was made, and becomes again; none where there was no such setting."""
 
     @property
+    def before_words(self) -> str:
+        """What it becomes again, for people."""
+        return "absent" if self.before is None else f"'{self.before}'"
+
+    @property
     def stays(self) -> bool:
         """Whether the app was in maintenance mode already: then it is left there."""
         return self.before == self.value
@@ -57,6 +62,15 @@ class Consumer(Model):
     """How it is known: declared in the platform file, or found."""
     maintenance: Maintained | None = None
     """None: it is stopped."""
+
+    @property
+    def quiet_words(self) -> str:
+        """How it is kept from writing, for people."""
+        mode = self.maintenance
+        if mode is None:
+            return "stopped"
+        back = "stays so" if mode.stays else f"then back to {mode.before_words}"
+        return f"in maintenance mode by {mode.setting}={mode.value}, {back}"
 
     @property
     def serves_again(self) -> bool:

@@ -57,6 +57,8 @@ async def start(run: Run, consumer: Consumer, why: str) -> None:
         send=lambda: apps.start(consumer),
     )
     await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
+    if consumer.maintenance:
+        await maintenance.wait_until_back(run, consumer)
 
 
 async def point_secret_at(run: Run, plan: MovePlan, host: str) -> SecretVersion:

@@ -4,14 +4,16 @@ It is nicer to users than a stopped app, and no guarantee: that nothing is writt
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from rollback import probes
 from rollback.context import Run
 from rollback.convergence import Change, converge
 from rollback.database import signing_in
-from rollback.database.consumers import Consumer, Maintained
-from rollback.database.plans import RestorePlan
-from rollback.errors import MaintenanceNotSeen, SomebodyElseChanged
+from rollback.database.consumers import RUNNING, App, Consumer, Maintained
+from rollback.database.moves import MovePlan
+from rollback.errors import ConsumerUnfit, MaintenanceNotSeen, SomebodyElseChanged
+from rollback.permissions import MAINTAIN
 from rollback.postgres.sessions import list_sessions, sessions_of
 from rollback.probes import Answer, Prober
 
@@ -19,9 +21,35 @@ LOOK_SECONDS = 0.5
 ASKS_TO_COME_BACK = 503
 SERVED_BELOW = 400
 """HTTP statuses from here on are errors."""
+LONGEST_SWITCH = 32
+"""Characters of a setting that may be told in a plan: what is longer is no switch, and may be a secret."""
 
 
-async def enter(run: Run, plan: RestorePlan, consumer: Consumer, mode: Maintained) -> None:
+async def plan_for(run: Run, app: App) -> Maintained | None:
+    """How an app is put into maintenance mode: only the environment's own, where it runs. None: it is stopped.
+
+    Raises `PermissionMissing`, or `ConsumerUnfit` where the setting holds something else than a switch.
+    """
+    wanted = run.database.maintenance
+    if wanted is None or app.app != run.backend.app or app.state != RUNNING:
+        return None
+    await (await run.app_service()).check_permissions(MAINTAIN)
+    before = await (await run.apps()).get_setting(app, wanted.setting)
+    if before is not None and len(before) > LONGEST_SWITCH:
+        raise ConsumerUnfit(
+            f"Setting {wanted.setting} of {app.app} holds {len(before)} characters: it is no switch for maintenance.",
+            remedy="Name the right setting in the platform file. Nothing was touched.",
+        )
+    return Maintained(setting=wanted.setting, value=wanted.value, before=before)
+
+
+async def is_on(run: Run, consumer: Consumer) -> bool:
+    """Whether an app that the plan puts into maintenance mode is in it now."""
+    mode = consumer.maintenance
+    return mode is not None and await (await run.apps()).get_setting(consumer, mode.setting) == mode.value
+
+
+async def enter(run: Run, plan: MovePlan, consumer: Consumer, mode: Maintained) -> None:
     """Put an app into maintenance mode; on return it was seen from outside that it serves nobody.
 
     Raises `MaintenanceNotSeen` where it goes on serving.
@@ -39,7 +67,7 @@ async def enter(run: Run, plan: RestorePlan, consumer: Consumer, mode: Maintaine
         send=lambda: apps.set_setting(consumer, mode.setting, mode.value),
     )
     await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
-    await _wait_until_seen(run, plan, consumer)
+    await _wait_until_quiet(run, plan, consumer)
 
 
 async def leave(run: Run, consumer: Consumer, mode: Maintained, why: str) -> None:
@@ -54,46 +82,73 @@ async def leave(run: Run, consumer: Consumer, mode: Maintained, why: str) -> Non
         if now not in {mode.value, mode.before}:
             raise SomebodyElseChanged(
                 f"Setting {mode.setting} of {consumer.name} is neither ours nor what it was.",
-                remedy=f"Let it be {_words(mode)} if the app is to serve again; then resume this run.",
+                remedy=f"Let it be {mode.before_words} if the app is to serve again; then resume this run.",
             )
         return now == mode.before
 
     change = Change(
         name=f"maintenance mode of {consumer.name} {why}",
-        doing=f"Taking {consumer.name} out of maintenance mode: {mode.setting} becomes {_words(mode)}.",
-        done=f"{consumer.name} is out of maintenance mode {why}: {mode.setting} is {_words(mode)}.",
+        doing=f"Taking {consumer.name} out of maintenance mode: {mode.setting} becomes {mode.before_words}, as before.",
+        done=f"{consumer.name} is out of maintenance mode {why}: {mode.setting} is {mode.before_words}, as before.",
         is_done=is_done,
         send=lambda: apps.set_setting(consumer, mode.setting, mode.before),
     )
     await converge(run, change, run.database.change_timeout_seconds, run.database.settle_seconds)
 
 
-def _words(mode: Maintained) -> str:
-    return "absent, as before" if mode.before is None else f"'{mode.before}', as before"
+async def _wait_until_quiet(run: Run, plan: MovePlan, consumer: Consumer) -> None:
+    async def is_quiet(answer: Answer) -> bool:
+        return await _serves_nobody(run, plan, consumer, answer)
 
-
-async def _wait_until_seen(run: Run, plan: RestorePlan, consumer: Consumer) -> None:
-    settings, seconds = run.backend.probes, run.database.answer_timeout_seconds
-    page = settings.requests[0] if settings.requests else "/"
-    answer, in_a_row = None, 0
-    try:
-        async with asyncio.timeout(seconds), probes.connect(settings) as client:
-            prober = Prober(client, f"https://{consumer.host}", settings)
-            while in_a_row < settings.in_a_row:
-                answer = await prober.ask(page)
-                in_a_row = in_a_row + 1 if await _serves_nobody(run, plan, consumer, answer) else 0
-                await asyncio.sleep(LOOK_SECONDS if in_a_row == 0 else 0)
-    except TimeoutError as error:
+    found, answer = await _look_until(run, consumer, is_quiet)
+    if not found:
         raise MaintenanceNotSeen(
-            f"{consumer.name} goes on serving {seconds:g} s after it was put into maintenance mode: "
-            f"{answer or 'no answer'}.",
+            f"{consumer.name} goes on serving after it was put into maintenance mode: {answer or 'no answer'}.",
             remedy="Find out why its setting has no effect, or let the app be stopped: leave 'maintenance' out of "
             "the platform file, and begin again.",
-        ) from error
+        )
     run.note(f"{consumer.name} serves nobody: {answer}.")
 
 
-async def _serves_nobody(run: Run, plan: RestorePlan, consumer: Consumer, answer: Answer) -> bool:
+async def wait_until_back(run: Run, consumer: Consumer) -> None:
+    """Wait until an app that was taken out of maintenance mode does not say any more that it is in it.
+
+    Its old instances may answer until the new ones have started. Raises `MaintenanceNotSeen`.
+    """
+    if not consumer.serves_again:
+        return
+
+    async def is_back(answer: Answer) -> bool:
+        return answer.status != ASKS_TO_COME_BACK
+
+    found, answer = await _look_until(run, consumer, is_back)
+    if not found:
+        raise MaintenanceNotSeen(
+            f"{consumer.name} still asks its users to come back after it was taken out of maintenance mode: {answer}.",
+            remedy="Look at its log and restart it; then resume this run.",
+        )
+
+
+async def _look_until(
+    run: Run, consumer: Consumer, holds: Callable[[Answer], Awaitable[bool]]
+) -> tuple[bool, Answer | None]:
+    """Ask an app's own host until something held several times in a row; false where it did not in time."""
+    settings = run.backend.probes
+    page = settings.requests[0] if settings.requests else "/"
+    answer, in_a_row = None, 0
+    try:
+        async with asyncio.timeout(run.database.answer_timeout_seconds), probes.connect(settings) as client:
+            prober = Prober(client, f"https://{consumer.host}", settings)
+            while in_a_row < settings.in_a_row:
+                answer = await prober.ask(page)
+                in_a_row = in_a_row + 1 if await holds(answer) else 0
+                await asyncio.sleep(LOOK_SECONDS if in_a_row == 0 else 0)
+    except TimeoutError:
+        return False, answer
+    return True, answer
+
+
+async def _serves_nobody(run: Run, plan: MovePlan, consumer: Consumer, answer: Answer) -> bool:
     """Whether the app says so, or, where we may not ask it, has no session on its database's server any more."""
     if answer.status == ASKS_TO_COME_BACK:
         return not answer.cached

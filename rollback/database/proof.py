@@ -1,4 +1,4 @@
-"""That the restored server is the one in use: seen in both servers, not believed of the apps.
+"""That the server of the plan is the one in use: seen in both servers, not believed of the apps.
 
 An app's sessions are known by its role and by the addresses it calls from. Where they also carry the instance's id in
 their name, each instance has to be seen; where they do not, there have to be as many sessions as instances.
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from rollback import probes
 from rollback.context import Run
-from rollback.database import signing_in
+from rollback.database import maintenance, own_word, signing_in
 from rollback.database.consumers import Consumer
 from rollback.database.models import Server
-from rollback.database.plans import RestorePlan
+from rollback.database.moves import MovePlan
 from rollback.errors import NotVerified, RollbackError
 from rollback.postgres.session import Session
 from rollback.postgres.sessions import DatabaseSession, list_sessions, sessions_of
@@ -40,26 +40,27 @@ class Instances:
     ids: tuple[str, ...]
 
 
-async def prove(run: Run, plan: RestorePlan, restored: Server) -> list[str]:
-    """Show that everything uses the restored server and nothing the old one; returns the evidence, in words.
+async def prove(run: Run, plan: MovePlan, server: Server) -> list[str]:
+    """Show that everything uses the plan's new server and nothing the one that is left; returns the evidence, in words.
 
     Raises `NotVerified` with what could not be seen.
     """
     apps = await run.apps()
-    started = [each for each in plan.consumers if each.was_running]
+    started = [each for each in plan.consumers if each.serves_again]
     instances = [Instances(each, await apps.list_instances(each)) for each in started]
     async with (
         signing_in.administrator(run, plan.source_host, plan.database) as old,
-        signing_in.administrator(run, restored.host, plan.database) as new,
+        signing_in.administrator(run, server.host, plan.database) as new,
     ):
         evidence = await _until_seen(run, plan, new, instances)
         evidence.append(await _show_write(run, plan, new))
         evidence.append(await _show_old_is_left(plan, old))
+    evidence += await own_word.hear(run, await _public_host(run), server.host)
     return [*evidence, *await _show_health(run)]
 
 
-async def _until_seen(run: Run, plan: RestorePlan, new: Session, instances: Sequence[Instances]) -> list[str]:
-    """Wait until every instance of every app has its sessions on the restored server."""
+async def _until_seen(run: Run, plan: MovePlan, new: Session, instances: Sequence[Instances]) -> list[str]:
+    """Wait until every instance of every app has its sessions on the new server."""
     seconds = run.database.answer_timeout_seconds
     missing: list[str] = []
     try:
@@ -69,17 +70,17 @@ async def _until_seen(run: Run, plan: RestorePlan, new: Session, instances: Sequ
                 found = [_sessions_of(plan, each, instances, sessions) for each in instances]
                 missing = [problem for each, mine in found if (problem := _missing(each, mine))]
                 if not missing:
-                    return [_seen(each, mine, plan.new.name) for each, mine in found]
+                    return [_seen(each, mine, plan.target.name) for each, mine in found]
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError as error:
         raise NotVerified(
-            f"Not everything is seen on '{plan.new.name}' after {seconds:g} s: {'; '.join(missing)}.",
+            f"Not everything is seen on '{plan.target.name}' after {seconds:g} s: {'; '.join(missing)}.",
             remedy="Look at these apps' logs; restart them if they hang. Then resume this run.",
         ) from error
 
 
 def _sessions_of(
-    plan: RestorePlan, each: Instances, every: Sequence[Instances], sessions: Sequence[DatabaseSession]
+    plan: MovePlan, each: Instances, every: Sequence[Instances], sessions: Sequence[DatabaseSession]
 ) -> tuple[Instances, tuple[DatabaseSession, ...]]:
     """An app's own sessions: named by its instances, or else of the apps' role from its addresses and nobody else's."""
     mine = [session for session in sessions if session.foreign and session.user == plan.user]
@@ -113,8 +114,8 @@ def _seen(each: Instances, mine: Sequence[DatabaseSession], server: str) -> str:
     return f"{each.consumer.name}: {len(mine)} sessions of {len(each.ids)} instances on '{server}' ({how})"
 
 
-async def _show_write(run: Run, plan: RestorePlan, new: Session) -> str:
-    """Show that what is written through the app arrives in the restored database."""
+async def _show_write(run: Run, plan: MovePlan, new: Session) -> str:
+    """Show that what is written through the app arrives in the new server's database."""
     probe = run.database.write_probe
     table = probe.table if probe else None
 
@@ -134,10 +135,10 @@ async def _show_write(run: Run, plan: RestorePlan, new: Session) -> str:
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError as error:
         raise NotVerified(
-            f"{told} did not arrive in '{plan.new.name}' within {seconds:g} s.",
+            f"{told} did not arrive in '{plan.target.name}' within {seconds:g} s.",
             remedy="Look where the app writes to: its log, and the sessions on both servers.",
         ) from error
-    return f"{told[0].upper()}{told[1:]} through the app arrived in '{plan.new.name}'"
+    return f"{told[0].upper()}{told[1:]} through the app arrived in '{plan.target.name}'"
 
 
 async def _write(run: Run, probe: WriteProbe) -> str:
@@ -156,7 +157,7 @@ async def _write(run: Run, probe: WriteProbe) -> str:
     )
 
 
-async def _show_old_is_left(plan: RestorePlan, old: Session) -> str:
+async def _show_old_is_left(plan: MovePlan, old: Session) -> str:
     addresses = {address for each in plan.consumers for address in each.addresses}
     left = sessions_of(await list_sessions(old), user=plan.user, addresses=addresses)
     if left:
@@ -185,12 +186,12 @@ async def _show_health(run: Run) -> list[str]:
     return [f"{found.host}: {each}" for each in found.evidence]
 
 
-async def describe(run: Run, plan: RestorePlan) -> str:
+async def describe(run: Run, plan: MovePlan) -> str:
     """Where things stand, for a run that is cancelled."""
     secret = await (await run.key_vault()).get_secret(plan.secret)
     apps = await run.apps()
     running = [each.name for each in plan.consumers if await apps.is_running(each)]
-    names = plan.source.name if secret.version == plan.secret_version else plan.new.name
+    names = plan.source.name if secret.version == plan.secret_version else plan.target.name
     try:
         parameter = await (await run.servers()).get_parameter(plan.source, plan.read_only.name)
         fenced = "fenced" if parameter.value == "on" else "not fenced"
@@ -198,6 +199,8 @@ async def describe(run: Run, plan: RestorePlan) -> str:
         fenced = "in a state that could not be read"
     stopped = [each.name for each in plan.consumers if each.name not in running]
     told = f"; stopped: {', '.join(stopped)}" if stopped else ""
+    maintained = [each.name for each in plan.consumers if await maintenance.is_on(run, each)]
+    told += f"; in maintenance mode: {', '.join(maintained)}" if maintained else ""
     return (
         f"the secret names '{names}', '{plan.source.name}' is {fenced}, running: {', '.join(running) or 'none'}{told}"
     )
