@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
 from rollback.database.plans import RestorePlan
+from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
 from rollback.plans import Plan
 from rollback.releases import load_manifest
@@ -22,9 +23,10 @@ PLANS: dict[str, type[Plan]] = {
     "redeploy-backend": RedeployPlan,
     "deploy-backend": DeployPlan,
     "restore-database": RestorePlan,
+    "undo-restore-database": UndoRestorePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
-RESTORE = "restore-database"
+RESTORE, UNDO_RESTORE = "restore-database", "undo-restore-database"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Request:
     restore_point: str | None = None
     stop_writes: StopWrites | None = None
     waive: tuple[str, ...] = ()
+    restore: str | None = None
+    """The run of the restore that is undone."""
 
     @property
     def deployment(self) -> str:
@@ -60,6 +64,8 @@ class Request:
             if self.stop_writes is not None:
                 parameters["stop_writes"] = self.stop_writes.value
             return parameters
+        if self.procedure == UNDO_RESTORE:
+            return parameters | {"restore": self.restore or ""}
         parameters["release"] = self.release or ""
         if self.watch_minutes is not None:
             parameters["watch_minutes"] = self.watch_minutes

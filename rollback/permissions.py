@@ -64,6 +64,13 @@ SERVERS = (
 )
 """Those on a server, and those that Azure asks for on the subscription or the group only."""
 
+FENCE_SERVERS = tuple(
+    each
+    for each in SERVERS
+    if each.endswith(("/read", "configurations/write", "firewallRules/write", "firewallRules/delete"))
+)
+"""Those without which no server is fenced or opened; nothing is made."""
+
 DATA_ACTIONS = (
     "Microsoft.KeyVault/vaults/secrets/getSecret/action",
     "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
@@ -104,10 +111,11 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *READ_SLOT_LOGS,
     ),
     "restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
+    "undo-restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
 }
 """By procedure, in the order in which they are asked for, on the environment's app."""
 
-SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS}
+SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS, "undo-restore-database": FENCE_SERVERS}
 """The same on its database server."""
 
 

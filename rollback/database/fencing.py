@@ -42,14 +42,14 @@ def rules_for_apps(plan: MovePlan) -> tuple[FirewallRule, ...]:
     return chosen if len(chosen) < len(rules) else ()
 
 
-def raised(fence: Fence, journal: Journal) -> Fence:
-    """As much of a fence as a run sent: what has to be put back."""
+def raised(fence: Fence, journal: Journal, way: str = RAISED) -> Fence:
+    """As much of a fence as a run sent, by how its changes begin in the journal: what has to be put back."""
     sent = {*journal.open_changes(), *journal.confirmed_changes()}
     return fence.model_copy(
         update={
-            "read_only": fence.read_only if f"{RAISED}{READ_ONLY}" in sent else None,
-            "rules": tuple(rule for rule in fence.rules if f"{RAISED}{RULE}{rule.name}" in sent),
-            "bars_role": fence.bars_role and BARRED in sent,
+            "read_only": fence.read_only if f"{way}{READ_ONLY}" in sent else None,
+            "rules": tuple(rule for rule in fence.rules if f"{way}{RULE}{rule.name}" in sent),
+            "bars_role": fence.bars_role and f"{way}{ROLE}" in sent,
         }
     )
 

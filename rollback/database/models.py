@@ -72,6 +72,11 @@ class Fence(Model):
     """Those that are removed."""
     bars_role: bool
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything of it."""
+        return bool(self.read_only or self.rules or self.bars_role)
+
 
 class Administrator(Model):
     """An Entra administrator: signs in with a token under its name."""

@@ -38,7 +38,7 @@ class MovePlan(Plan):
     def binding(self) -> dict[str, Any]:
         """Targets and facts; the bill only once it has been measured and found worse."""
         bound = super().binding()
-        for name in ("estimated", *([] if self.asks_again else ["measured", "asks_again"])):
+        for name in ("run", "estimated", *([] if self.asks_again else ["measured", "asks_again"])):
             bound.pop(name, None)
         return bound
 

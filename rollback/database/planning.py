@@ -66,6 +66,7 @@ class RestorePlanner:
             procedure=PROCEDURE,
             environment=run.header.environment,
             reason=run.header.reason,
+            run=run.header.run,
             source=source.id,
             source_host=source.host,
             source_system=system,

@@ -21,6 +21,8 @@ class RestorePlan(MovePlan):
     success: ClassVar[EndState] = EndState.RESTORED
     unproven: ClassVar[EndState] = EndState.RESTORED_NOT_VERIFIED
 
+    run: str = ""
+    """The run that it is the plan of, for the words by which it is undone; not bound."""
     source_system: str | None
     """PostgreSQL's own identifier of the database cluster; none where it may not be read."""
     new: ServerId
@@ -135,11 +137,7 @@ class RestorePlan(MovePlan):
             f"infrastructure deployment would otherwise point back to '{old}'.",
             f"The old server '{old}' is fenced and kept. When nobody misses anything: az postgres flexible-server "
             f"delete --resource-group {group} --name {old}. It is never deleted by us, and costs until then.",
-            f"To undo: stop the apps, set {old}'s {self._read_only_words()}, put its firewall rules back, give secret "
-            f"'{self.secret}' the value of version {self.secret_version} as a new version, refresh the references, "
-            f"start the apps. What was written to '{new}' since is then lost: compare first.",
+            f"To undo: rollback run undo-restore-database -e {self.environment} --restore {self.run or 'RUN'}. It goes "
+            f"back to '{old}', and lists what was written to '{new}' since.",
             "Find what damaged the data, before it does so again.",
         )
-
-    def _read_only_words(self) -> str:
-        return f"{self.read_only.name} to {self.read_only.value}"

@@ -3,8 +3,10 @@
 Only reads. Whatever speaks against it is refused here, with what is known and what to do, before anything is touched.
 """
 
+from pathlib import Path
+
 from rollback.context import Run
-from rollback.database import fencing, signing_in, surveying, weighing
+from rollback.database import fencing, signing_in, weighing
 from rollback.database.bill import TableWritten, WrittenBill
 from rollback.database.consumers import Consumer
 from rollback.database.cut_over import CutOver, find_cut_over
@@ -23,6 +25,8 @@ from rollback.postgres.proof import WrittenRows, list_written_since
 from rollback.postgres.url import DatabaseUrl
 
 PROCEDURE, RESTORE = "undo-restore-database", "restore-database"
+OPENED, CLOSED = "open: ", "close: "
+"""How the changes on the old server begin in the journal: its fence taken down, and put up again."""
 WRITTEN_FILE = "written-since-cut-over.json"
 HOW = "by transaction numbers since the cut-over"
 
@@ -158,10 +162,11 @@ class UndoPlanner:
         return consumer.model_copy(update={"was_running": consumer.was_running or left})
 
 
-async def check_still_holds(run: Run, plan: UndoRestorePlan) -> None:
-    """Read the plan's basis again before the first change; raises `PlanIsStale` with what moved."""
-    await surveying.check_still_holds(run, plan)
-    _require_ready(await (await run.servers()).get(plan.old))
+async def get_old_server(run: Run, plan: UndoRestorePlan) -> Server:
+    """The server to go back to; raises `OperationInProgress` where it is not ready."""
+    old = await (await run.servers()).get(plan.old)
+    _require_ready(old)
+    return old
 
 
 async def weigh_written(run: Run, plan: UndoRestorePlan, old: Server) -> Weighed[UndoRestorePlan]:
@@ -176,6 +181,12 @@ async def weigh_written(run: Run, plan: UndoRestorePlan, old: Server) -> Weighed
     bill = _bill(written, "at rest")
     worse = bill.worse_than(plan.estimated, plan.tolerance_rows, plan.tolerance_share)
     return Weighed(weighing.revised(run, plan, bill, worse), comparison)
+
+
+def listed(run: Run) -> Path | None:
+    """The file with the keys of what was written since the cut-over; none where none was made."""
+    path = run.folder.folder / WRITTEN_FILE
+    return path if path.exists() else None
 
 
 def _keep_written(run: Run, plan: UndoRestorePlan, written: tuple[WrittenRows, ...]) -> None:
