@@ -96,7 +96,7 @@ class Databases:
             await client.set_secret(SECRET, value)
 
     async def ask(self, host: str, statement: str) -> list[tuple[Any, ...]]:
-        """What an administrator sees."""
+        """What an administrator sees, or does."""
         token = self.control.token("rollback", SCOPE)
         connection = await psycopg.AsyncConnection.connect(
             host=host,
@@ -108,7 +108,8 @@ class Databases:
             autocommit=True,
         )
         async with connection:
-            return await (await connection.execute(statement)).fetchall()
+            answer = await connection.execute(statement)
+            return await answer.fetchall() if answer.description else []
 
     async def write(self, *statements: str) -> None:
         """As the app does, in one transaction each."""
