@@ -207,6 +207,8 @@ RUNS: dict[str, tuple[EndState, Callable[[Script], None], str]] = {
     "no-step": (EndState.REFUSED, _nothing, "'production' is unfinished: 1f6c20ab."),
     "deployed": (EndState.DEPLOYED, _rolled_back, "production serves v1.2.4, verified from outside."),
     "deployed-not-verified": (EndState.DEPLOYED_NOT_VERIFIED, _not_verified, "Deployed, but not verified."),
+    "restored": (EndState.RESTORED, _rolled_back, "production uses its database as of 10:02:13 UTC."),
+    "restored-not-verified": (EndState.RESTORED_NOT_VERIFIED, _not_verified, "Restored, but not verified."),
     "taken-back": (EndState.TAKEN_BACK, _rolled_back, "v1.2.4 turned bad; production serves v1.2.2 again."),
 }
 

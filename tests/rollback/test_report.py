@@ -353,3 +353,10 @@ def test_artifacts_keep_their_tables_whole_and_name_what_is_left_to_people(tmp_p
 def test_durations_read_well(count: float, text: str) -> None:
     assert report.seconds(timedelta(seconds=count)) == text
     assert report.seconds(None) == "–"
+
+
+def test_what_a_procedure_came_to_is_told_at_the_top_in_figures(tmp_path: Path) -> None:
+    told = story("restored", tmp_path, results=(("Data loss, actual", "14 s of writes: 163 inserts"),))
+    page = read(report.html(told))
+    assert page.text.index("14 s of writes: 163 inserts") < page.text.index("Timeline")
+    assert "| Data loss, actual | 14 s of writes: 163 inserts |" in report.outcome_markdown(told)
