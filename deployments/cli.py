@@ -4,24 +4,28 @@ Only what answers at once is imported up here: `rollback --help` must not wait f
 """
 
 import io
-import os
 import sys
-from collections.abc import Callable, Coroutine
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from deployments.options import (
+    check_usage,
+    config_option,
+    environment_option,
+    need_target,
+    offer,
+    target_options,
+    with_database,
+)
 from rollback.outcomes import EXIT_STATUS, EndState
 
 if TYPE_CHECKING:
     from deployments.procedures import Request
     from rollback.settings import Settings
 
-PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend", "restore-database")
-"""The deployments' own names, so that the UI, alert rules and the command line say the same."""
-NEED_RELEASE = ("redeploy-backend", "deploy-backend")
-RESTORE = "restore-database"
+Result = TypeVar("Result")
 
 
 def _exit_statuses() -> str:
@@ -31,10 +35,6 @@ def _exit_statuses() -> str:
         named[number] = f"{named[number]}; {state.value}" if number in named else state.value
     lines = [f"{number:>5}  {name}" for number, name in sorted(named.items())]
     return "\n".join(["\b", "Exit statuses:", *lines])
-
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-Result = TypeVar("Result")
 
 
 class OneMessageGroup(click.Group):
@@ -54,73 +54,10 @@ class OneMessageGroup(click.Group):
             ctx.exit(EndState.CANCELLED.exit_status)
 
 
-def _use_platform_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
-    if file is not None:
-        os.environ["ROLLBACK_CONFIG"] = str(file)
-        ctx.find_root().obj = file
-
-
-def _offer(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
-    """Completes a word by a function of `deployments.completion`, imported when a shell asks."""
-
-    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> Any:
-        from deployments import completion
-
-        return getattr(completion, what)(context, parameter, typed)
-
-    return complete
-
-
 def _wait_for(work: Coroutine[Any, Any, Result]) -> Result:
     import asyncio
 
     return asyncio.run(work)
-
-
-def config_option(command: Command) -> Command:
-    """Add --config."""
-    return click.option(
-        "--config",
-        type=click.Path(dir_okay=False, path_type=Path),
-        expose_value=False,
-        callback=_use_platform_file,
-        help="Platform file. Default: ROLLBACK_CONFIG, or fundrbolt.toml here or above.",
-    )(command)
-
-
-def target_options(command: Command) -> Command:
-    """Add what `plan` and `run` have in common."""
-    options = [
-        click.argument("procedure", type=click.Choice(PROCEDURES)),
-        click.option(
-            "-e",
-            "--environment",
-            required=True,
-            shell_complete=_offer("environments"),
-            help="An environment of the platform file.",
-        ),
-        click.option(
-            "--release",
-            shell_complete=_offer("releases"),
-            help="The release that must come back. Default: the one known to have served.",
-        ),
-        click.option(
-            "--restore-point",
-            metavar="INSTANT",
-            help="restore-database: the instant to go back to, with its time zone, as 2026-03-01T10:02:13Z.",
-        ),
-        click.option(
-            "--stop-writes",
-            type=click.Choice(("now", "at-cut-over")),
-            help="restore-database: when writes stop. Default: as the platform file says.",
-        ),
-        click.option("--waive", multiple=True, metavar="NAME", help="restore-database: a difference that may stay."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
-        config_option,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group(
@@ -156,6 +93,7 @@ def plan(
     restore_point: str | None,
     stop_writes: str | None,
     waive: tuple[str, ...],
+    restore: str | None,
     reason: str,
     as_json: bool,
 ) -> None:
@@ -166,13 +104,14 @@ def plan(
       rollback plan roll-back-backend -e production
       rollback plan roll-back-backend -e production --release v1.2.2 --json
       rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
+      rollback plan undo-restore-database -e production --restore 1f6c20ab
     """
     from deployments.procedures import Request
     from deployments.run_command import show_plan
 
     asked = Request(procedure, environment, release, reason, dry_run=True)
-    asked = _with_restore(asked, restore_point, stop_writes, waive)
-    _need_target(asked)
+    asked = with_database(asked, restore_point, stop_writes, waive, restore)
+    need_target(asked)
     settings, request = _checked(asked)
     sys.exit(_wait_for(show_plan(settings, request, as_json=as_json)))
 
@@ -185,13 +124,13 @@ def plan(
 @click.option(
     "--resume",
     metavar="RUN",
-    shell_complete=_offer("unfinished_runs"),
+    shell_complete=offer("unfinished_runs"),
     help="Go on with an unfinished run, by its name.",
 )
 @click.option(
     "--abandon",
     metavar="RUN",
-    shell_complete=_offer("unfinished_runs"),
+    shell_complete=offer("unfinished_runs"),
     help="Give an unfinished run up: frees the environment, changes nothing.",
 )
 @click.option("--here", is_flag=True, help="Run in this process, even if a Prefect server and worker are there.")
@@ -203,6 +142,7 @@ def run(
     restore_point: str | None,
     stop_writes: str | None,
     waive: tuple[str, ...],
+    restore: str | None,
     reason: str,
     dry_run: bool,
     watch_minutes: float | None,
@@ -224,19 +164,20 @@ def run(
       rollback run redeploy-backend -e production --release v1.2.1 --reason "…"
       rollback run deploy-backend -e production --release v1.2.4 --reason "…" --watch-minutes 10
       rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
+      rollback run undo-restore-database -e production --restore 1f6c20ab --reason "…"
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """
     from deployments.procedures import Request
     from deployments.run_command import abandon_run, carry_out
 
-    _check_usage(release, reason, resume, abandon, dry_run=dry_run)
+    check_usage(release, reason, resume, abandon, dry_run=dry_run)
     asked = Request(
         procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes
     )
-    asked = _with_restore(asked, restore_point, stop_writes, waive)
+    asked = with_database(asked, restore_point, stop_writes, waive, restore)
     if not (resume or abandon):
-        _need_target(asked)
+        need_target(asked)
     if watch_minutes is not None and procedure != "deploy-backend":
         raise click.UsageError("--watch-minutes goes with deploy-backend only.")
     settings, request = _checked(asked)
@@ -248,7 +189,7 @@ def run(
 
 
 @main.command()
-@click.argument("run", shell_complete=_offer("runs"))
+@click.argument("run", shell_complete=offer("runs"))
 @click.option("--hash", "typed", metavar="HASH", help="The first 8 digits of the plan's hash, instead of typing them.")
 @click.option("--yes", is_flag=True, help="Do not ask again; only with --hash.")
 @click.option("--note", default="", help="For the record.")
@@ -284,13 +225,7 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.option(
-    "-e",
-    "--environment",
-    required=True,
-    shell_complete=_offer("environments"),
-    help="An environment of the platform file.",
-)
+@environment_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @config_option
 def versions(environment: str, as_json: bool) -> None:
@@ -305,7 +240,7 @@ def versions(environment: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("-e", "--environment", shell_complete=_offer("environments"), help="Only this environment. Default: all.")
+@click.option("-e", "--environment", shell_complete=offer("environments"), help="Only this environment. Default: all.")
 @config_option
 def doctor(environment: str | None) -> None:
     """Check everything that a rollback needs; only reads. Exit status 0, or 4 where something is missing.
@@ -340,43 +275,6 @@ def completion(shell: str) -> None:
     from deployments.completion import script
 
     click.echo(script(main, shell))
-
-
-def _check_usage(release: str | None, reason: str, resume: str | None, abandon: str | None, *, dry_run: bool) -> None:
-    known = [name for name, given in (("--resume", resume), ("--abandon", abandon)) if given]
-    if len(known) == 2:
-        raise click.UsageError("--resume and --abandon exclude each other.")
-    if known and (release or dry_run):
-        raise click.UsageError(f"{known[0]} takes the run as it was planned: without --release and --dry-run.")
-    if not known and not reason.strip():
-        raise click.UsageError("Missing option '--reason': a run is kept with why it was started.")
-
-
-def _with_restore(
-    asked: "Request", restore_point: str | None, stop_writes: str | None, waive: tuple[str, ...]
-) -> "Request":
-    """The request with what only restore-database takes."""
-    from dataclasses import replace
-
-    from rollback.settings import StopWrites
-
-    if asked.procedure != RESTORE:
-        if restore_point or stop_writes or waive:
-            raise click.UsageError(f"--restore-point, --stop-writes and --waive go with {RESTORE} only.")
-        return asked
-    if asked.release:
-        raise click.UsageError(f"--release does not go with {RESTORE}.")
-    if asked.resume and (restore_point or stop_writes or waive):
-        raise click.UsageError("--resume takes the run as it was planned: without options of the plan.")
-    when = StopWrites(stop_writes.replace("at-cut-over", "at cut-over")) if stop_writes else None
-    return replace(asked, restore_point=restore_point, stop_writes=when, waive=waive)
-
-
-def _need_target(asked: "Request") -> None:
-    if asked.procedure in NEED_RELEASE and not asked.release:
-        raise click.UsageError(f"Missing option '--release' for {asked.procedure}. See 'rollback versions'.")
-    if asked.procedure == RESTORE and not asked.restore_point:
-        raise click.UsageError(f"Missing option '--restore-point' for {RESTORE}.")
 
 
 def _checked(request: "Request") -> "tuple[Settings, Request]":

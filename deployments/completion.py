@@ -50,6 +50,18 @@ def runs(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionIt
     return [_item(header) for header, _ in _latest_runs() if header["run"].startswith(typed)]
 
 
+def restores(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The latest restores of a database, of the environment that was typed."""
+    environment = context.params.get("environment")
+    return [
+        _item(header)
+        for header, _ in _latest_runs()
+        if header["run"].startswith(typed)
+        and header.get("procedure") == "restore-database"
+        and environment in {None, header.get("environment")}
+    ]
+
+
 def unfinished_runs(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """The latest runs that were cut off or stopped on their way, of the environment that was typed."""
     environment = context.params.get("environment")

@@ -1,0 +1,135 @@
+"""The options of `rollback plan` and `rollback run`, and the request that they make together."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from deployments.procedures import Request
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+RESTORE, UNDO_RESTORE = "restore-database", "undo-restore-database"
+PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend", RESTORE, UNDO_RESTORE)
+"""The deployments' own names, so that the UI, alert rules and the command line say the same."""
+NEED_RELEASE = ("redeploy-backend", "deploy-backend")
+
+
+def offer(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Completes a word by a function of `deployments.completion`, imported when a shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> Any:
+        from deployments import completion
+
+        return getattr(completion, what)(context, parameter, typed)
+
+    return complete
+
+
+def _use_platform_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
+    if file is not None:
+        os.environ["ROLLBACK_CONFIG"] = str(file)
+        ctx.find_root().obj = file
+
+
+def config_option(command: Command) -> Command:
+    """Add --config."""
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_use_platform_file,
+        help="Platform file. Default: ROLLBACK_CONFIG, or fundrbolt.toml here or above.",
+    )(command)
+
+
+def environment_option(command: Command) -> Command:
+    """Add --environment, which has to be given."""
+    return click.option(
+        "-e",
+        "--environment",
+        required=True,
+        shell_complete=offer("environments"),
+        help="An environment of the platform file.",
+    )(command)
+
+
+def target_options(command: Command) -> Command:
+    """Add what `plan` and `run` have in common."""
+    options = [
+        click.argument("procedure", type=click.Choice(PROCEDURES)),
+        environment_option,
+        click.option(
+            "--release",
+            shell_complete=offer("releases"),
+            help="The release that must come back. Default: the one known to have served.",
+        ),
+        click.option(
+            "--restore-point",
+            metavar="INSTANT",
+            help="restore-database: the instant to go back to, with its time zone, as 2026-03-01T10:02:13Z.",
+        ),
+        click.option(
+            "--stop-writes",
+            type=click.Choice(("now", "at-cut-over")),
+            help="restore-database: when writes stop. Default: as the platform file says.",
+        ),
+        click.option("--waive", multiple=True, metavar="NAME", help="restore-database: a difference that may stay."),
+        click.option(
+            "--restore",
+            metavar="RUN",
+            shell_complete=offer("restores"),
+            help="undo-restore-database: the restore's run, by its name.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
+        config_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def check_usage(release: str | None, reason: str, resume: str | None, abandon: str | None, *, dry_run: bool) -> None:
+    """Refuse options of a run that exclude each other."""
+    known = [name for name, given in (("--resume", resume), ("--abandon", abandon)) if given]
+    if len(known) == 2:
+        raise click.UsageError("--resume and --abandon exclude each other.")
+    if known and (release or dry_run):
+        raise click.UsageError(f"{known[0]} takes the run as it was planned: without --release and --dry-run.")
+    if not known and not reason.strip():
+        raise click.UsageError("Missing option '--reason': a run is kept with why it was started.")
+
+
+def with_database(
+    asked: "Request", restore_point: str | None, stop_writes: str | None, waive: tuple[str, ...], restore: str | None
+) -> "Request":
+    """The request with what only the database's procedures take."""
+    from dataclasses import replace
+
+    from rollback.settings import StopWrites
+
+    of_restore = bool(restore_point or stop_writes or waive)
+    if of_restore and asked.procedure != RESTORE:
+        raise click.UsageError(f"--restore-point, --stop-writes and --waive go with {RESTORE} only.")
+    if restore and asked.procedure != UNDO_RESTORE:
+        raise click.UsageError(f"--restore goes with {UNDO_RESTORE} only.")
+    if asked.procedure not in {RESTORE, UNDO_RESTORE}:
+        return asked
+    if asked.release:
+        raise click.UsageError(f"--release does not go with {asked.procedure}.")
+    if asked.resume and (of_restore or restore):
+        raise click.UsageError("--resume takes the run as it was planned: without options of the plan.")
+    when = StopWrites(stop_writes.replace("at-cut-over", "at cut-over")) if stop_writes else None
+    return replace(asked, restore_point=restore_point, stop_writes=when, waive=waive, restore=restore)
+
+
+def need_target(asked: "Request") -> None:
+    """Refuse a new run that does not say what it is to bring back."""
+    if asked.procedure in NEED_RELEASE and not asked.release:
+        raise click.UsageError(f"Missing option '--release' for {asked.procedure}. See 'rollback versions'.")
+    if asked.procedure == RESTORE and not asked.restore_point:
+        raise click.UsageError(f"Missing option '--restore-point' for {RESTORE}.")
+    if asked.procedure == UNDO_RESTORE and not asked.restore:
+        raise click.UsageError(f"Missing option '--restore' for {UNDO_RESTORE}. See 'rollback status'.")
