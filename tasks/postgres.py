@@ -62,7 +62,7 @@ async def check_undo(plan: UndoRestorePlan) -> Server:
     """The old server; as long as nothing was changed, all that the plan rests on still holds, else `PlanIsStale`."""
     run = _begin_to_act(plan)
     if not (run.journal.open_changes() or run.journal.confirmed_changes()):
-        await surveying.check_still_holds(run, plan)
+        await undoing.check_still_holds(run, plan)
     return await undoing.get_old_server(run, plan)
 
 

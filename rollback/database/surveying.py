@@ -3,6 +3,8 @@
 Only reads. Whatever could not follow to another server is refused here, with what is known and what to do.
 """
 
+from collections.abc import Callable
+
 from rollback.context import Run
 from rollback.database import maintenance
 from rollback.database.consumers import RUNNING, App, Consumer, Reference
@@ -108,8 +110,13 @@ class Survey:
                 )
 
 
-async def check_still_holds(run: Run, plan: MovePlan) -> None:
-    """Read the plan's basis again before the first change; raises `PlanIsStale` with what moved."""
+async def check_still_holds(
+    run: Run, plan: MovePlan, as_planned: Callable[[Consumer], Consumer] = lambda found: found
+) -> None:
+    """Read the plan's basis again before the first change; raises `PlanIsStale` with what moved.
+
+    `as_planned` gives what the plan makes of a consumer as it is found.
+    """
     secret = await (await run.key_vault()).get_secret(plan.secret)
     survey = Survey(run)
     moved: list[str] = []
@@ -118,7 +125,8 @@ async def check_still_holds(run: Run, plan: MovePlan) -> None:
     source = await survey.find_source(DatabaseUrl.parse(secret.value.get_secret_value()))
     if source.id != plan.source:
         moved.append(f"the secret names {source.id}")
-    now_found = {each.name: each.maintenance for each in await survey.find_consumers(secret, source)}
+    consumers = [as_planned(each) for each in await survey.find_consumers(secret, source)]
+    now_found = {each.name: each.maintenance for each in consumers}
     planned = {each.name: each.maintenance for each in plan.consumers}
     if now_found.keys() != planned.keys():
         moved.append(f"it is used by {', '.join(sorted(now_found))}")

@@ -6,7 +6,7 @@ Only reads. Whatever speaks against it is refused here, with what is known and w
 from pathlib import Path
 
 from rollback.context import Run
-from rollback.database import fencing, signing_in, weighing
+from rollback.database import fencing, signing_in, surveying, weighing
 from rollback.database.bill import TableWritten, WrittenBill
 from rollback.database.consumers import Consumer
 from rollback.database.cut_over import CutOver, find_cut_over
@@ -90,9 +90,7 @@ class UndoPlanner:
             secret_version=secret.version,
             database=url.database,
             user=url.user,
-            consumers=tuple(
-                self._as_it_should_run(each, restore) for each in await self._survey.find_consumers(secret, source)
-            ),
+            consumers=tuple(self.as_it_should_run(each) for each in await self._survey.find_consumers(secret, source)),
             settings=await servers.get_settings(source),
             read_only=await servers.get_parameter(source.id, READ_ONLY),
             tolerance_rows=database.tolerance_rows,
@@ -154,12 +152,19 @@ class UndoPlanner:
             "again."
         )
 
-    def _as_it_should_run(self, consumer: Consumer, restore: RestorePlan) -> Consumer:
-        """An app that the restore stopped and never started again is to run, though it does not now."""
-        stopped = {each.name for each in restore.consumers if each.was_running}
+    def as_it_should_run(self, consumer: Consumer) -> Consumer:
+        """An app that the restore took out of use and never led back is to serve again, though it does not now."""
+        restore, _ = self._require_cut_over()
+        before = next((each for each in restore.consumers if each.name == consumer.name), None)
         started = f"start {consumer.name} on '{restore.new.name}'" in self._journal.confirmed_changes()
-        left = consumer.name in stopped and not started
-        return consumer.model_copy(update={"was_running": consumer.was_running or left})
+        if before is None or started or not before.was_running:
+            return consumer
+        return consumer.model_copy(update={"was_running": True, "maintenance": before.maintenance})
+
+
+async def check_still_holds(run: Run, plan: UndoRestorePlan) -> None:
+    """Read the plan's basis again before the first change; raises `PlanIsStale` with what moved."""
+    await surveying.check_still_holds(run, plan, UndoPlanner(run, plan.restore).as_it_should_run)
 
 
 async def get_old_server(run: Run, plan: UndoRestorePlan) -> Server:
