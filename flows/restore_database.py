@@ -13,7 +13,8 @@ Steps:
     2. A second pair of eyes over exactly this.
     3. Restore beside, never over; until it is Ready, answers, and its recovery has ended.
     4. Parity: what Azure leaves behind is set again; what still differs stops here unless waived by name.
-    5. Stop and fence, at once or only now: from here on no commit reaches the old server.
+    5. Stop (or maintenance mode, where the platform file says so) and fence, at once or only now: from here on no
+       commit reaches the old server.
     6. Compare row by row: the true bill, asked again if worse. Rows that would be lost go into a file.
     7. Cut over: one new version of the secret; every app is seen to get it, and only then started.
     8. Prove: seen in both servers, by a write through the app, by its health.

@@ -160,6 +160,7 @@ async def test_a_private_server_keeps_its_network_and_is_fenced_without_a_firewa
     outcome = await run_restore(environment="staging", restore_point=datetime.now(UTC) - timedelta(seconds=1))
     assert outcome.end_state is EndState.RESTORED, outcome
     assert plan_of(tmp_path / "state", outcome).private
+    assert "The app itself says" not in " ".join(outcome.evidence)
 
 
 def test_a_platform_file_with_an_unknown_way_of_stopping_is_refused(databases: Databases, tmp_path: Path) -> None:
