@@ -149,6 +149,10 @@ class FoundBad(Permanent):
     """What was put in place does not serve users as it must, and has to be taken back."""
 
 
+class StepTimedOut(Permanent):
+    """A step did not end within its time, whatever it waited for."""
+
+
 class TakenBack(Permanent):
     """It was found bad and taken back: users get what they got before."""
 

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
 from rollback.context import current
+from rollback.errors import StepTimedOut
 from rollback.journal import Event
 
 P = ParamSpec("P")
@@ -59,8 +60,17 @@ def step(title: str, *, timeout_seconds: float) -> Callable[[Callable[P, Awaitab
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         @wraps(function)
         async def told(*args: P.args, **kwargs: P.kwargs) -> R:
-            async with telling(title), asyncio.timeout(timeout_seconds):
-                return await function(*args, **kwargs)
+            async with telling(title):
+                try:
+                    async with asyncio.timeout(timeout_seconds) as limit:
+                        return await function(*args, **kwargs)
+                except TimeoutError as error:
+                    if not limit.expired():
+                        raise
+                    raise StepTimedOut(
+                        f"The step '{title}' did not end within {timeout_seconds:g} s.",
+                        remedy="Look at what it waited for, in the report and in the portal.",
+                    ) from error
 
         made = Step(told, name=title, persist_result=False, cache_policy=NO_CACHE)
         return cast("Callable[P, Awaitable[R]]", made)

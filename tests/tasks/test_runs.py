@@ -1,5 +1,6 @@
 """How a run ends when its own report cannot be written."""
 
+import asyncio
 import errno
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rollback import report
 from rollback.journal import Entry
 from rollback.outcomes import EndState
 from rollback.runs import Outcome, Store
-from tasks import runs
+from tasks import runs, step
 
 
 def kept(folder: Path, outcome: Outcome) -> Outcome:
@@ -95,3 +96,16 @@ async def test_the_report_is_written_after_the_outcome_is_kept(
     assert outcome.report is not None
     assert outcome.report.is_file()
     assert kept(tmp_path, outcome).report == outcome.report
+
+
+async def test_a_step_that_does_not_end_in_its_time_is_told_by_its_name(world: World) -> None:
+    @step("Wait for nothing", timeout_seconds=0.01)
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async with runs.conduct("roll-back-backend", environment="production", reason="a test") as run:
+        await wait()
+
+    assert run.outcome is not None
+    assert run.outcome.end_state is EndState.NOTHING_CHANGED
+    assert run.outcome.headline == "The step 'Wait for nothing' did not end within 0.01 s."
