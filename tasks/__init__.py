@@ -60,9 +60,10 @@ def step(title: str, *, timeout_seconds: float) -> Callable[[Callable[P, Awaitab
     def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         @wraps(function)
         async def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            limit = asyncio.timeout(timeout_seconds)
             async with telling(title):
                 try:
-                    async with asyncio.timeout(timeout_seconds) as limit:
+                    async with limit:
                         return await function(*args, **kwargs)
                 except TimeoutError as error:
                     if not limit.expired():
