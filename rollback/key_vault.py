@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr
 from rollback.azure import LONGEST_RETRY_WAIT_SECONDS, ONE_TRY, AzureConnection, azure_error, our_errors
 from rollback.errors import PermissionMissing, ResourceMissing, RollbackError, SecretUnusable
 from rollback.models import Model
+from rollback.permissions import GET_SECRET
 
 if TYPE_CHECKING:
     from azure.core.pipeline.transport import AsyncHttpTransport
@@ -93,7 +94,8 @@ class KeyVault:
             return SecretUnusable(f"There is no {what}.", remedy="Check vault and secret in the platform file.")
         return SecretUnusable(
             f"The credential may not read the {what}.",
-            remedy="Give it the role 'Key Vault Secrets Officer' on the secret, or a policy with get, list and set.",
+            remedy=f"Give it a role that has {GET_SECRET} on the secret, such as 'Key Vault Secrets Officer', or a "
+            "policy with get, list and set.",
         )
 
     async def list_versions(self, secret: str) -> tuple[str, ...]:

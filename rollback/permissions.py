@@ -47,8 +47,10 @@ FOLLOW_SECRET = (
 )
 MAINTAIN = (*READ_SETTINGS, *PUT_IMAGE, *PUT_IMAGE_ON_SLOT)
 """Where apps are put into maintenance mode instead of being stopped."""
+CHECK_NAME = "Microsoft.DBforPostgreSQL/checkNameAvailability/action"
+READ_SERVER = "Microsoft.DBforPostgreSQL/flexibleServers/read"
 SERVERS = (
-    "Microsoft.DBforPostgreSQL/flexibleServers/read",
+    READ_SERVER,
     "Microsoft.DBforPostgreSQL/flexibleServers/write",
     "Microsoft.DBforPostgreSQL/flexibleServers/restart/action",
     "Microsoft.DBforPostgreSQL/flexibleServers/configurations/read",
@@ -58,7 +60,7 @@ SERVERS = (
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/delete",
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators/read",
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators/write",
-    "Microsoft.DBforPostgreSQL/checkNameAvailability/action",
+    CHECK_NAME,
     "Microsoft.DBforPostgreSQL/locations/azureAsyncOperation/read",
     "Microsoft.DBforPostgreSQL/locations/operationResults/read",
 )
@@ -71,8 +73,9 @@ FENCE_SERVERS = tuple(
 )
 """Those without which no server is fenced or opened; nothing is made."""
 
+GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 DATA_ACTIONS = (
-    "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+    GET_SECRET,
     "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
     "Microsoft.KeyVault/vaults/secrets/setSecret/action",
 )

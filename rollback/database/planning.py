@@ -12,9 +12,9 @@ from rollback.database.loss import estimate
 from rollback.database.models import READ_ONLY, Server, ServerId
 from rollback.database.plans import RestorePlan
 from rollback.database.surveying import Survey
-from rollback.errors import Refused, RestorePointInvalid
+from rollback.errors import PermissionMissing, Refused, RestorePointInvalid
 from rollback.models import now
-from rollback.permissions import ACTIONS, SERVER_ACTIONS
+from rollback.permissions import ACTIONS, CHECK_NAME, SERVER_ACTIONS
 from rollback.postgres.url import DatabaseUrl
 from rollback.settings import StopWrites
 from rollback.slots import PRODUCTION
@@ -115,12 +115,23 @@ class RestorePlanner:
         why = ""
         for candidate in (name, *(f"{name}-{number}" for number in range(2, MOST_NAMES + 1))):
             new = ServerId(resource_group=source.id.resource_group, name=candidate)
-            if await servers.find(new) is None and (why := await servers.why_not_free(candidate)) is None:
+            if await servers.find(new) is None and (why := await self._why_not_free(candidate)) is None:
                 return new
         raise Refused(
             f"No name for the new server is free, from '{name}' on. {why}",
             remedy="Delete servers of earlier tries that nobody needs.",
         )
+
+    async def _why_not_free(self, name: str) -> str | None:
+        """As Azure tells it, where it does: a role on resource groups does not reach to what it asks for here."""
+        try:
+            return await (await self._run.servers()).why_not_free(name)
+        except PermissionMissing:
+            self._survey.warnings.append(
+                f"Whether nobody else's server is called '{name}' could not be asked: it takes {CHECK_NAME} on the "
+                "subscription. If one is, the restore stops there, and everything is put back."
+            )
+            return None
 
     async def _build_warning(self) -> tuple[str, ...]:
         serving = (await (await self._run.app_service()).get_slot(PRODUCTION)).build

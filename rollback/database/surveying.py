@@ -12,6 +12,7 @@ from rollback.database.models import Server
 from rollback.database.moves import MovePlan
 from rollback.errors import ConsumerUnfit, OperationInProgress, PlanIsStale, ResourceMissing, SecretUnusable
 from rollback.key_vault import SecretVersion
+from rollback.permissions import READ_SERVER
 from rollback.postgres.url import DatabaseUrl
 from rollback.slots import PRODUCTION
 
@@ -34,7 +35,8 @@ class Survey:
         if source is None:
             raise ResourceMissing(
                 f"Secret '{self._settings.secret}' names host '{url.host}', and no flexible server has that name.",
-                remedy="Let the secret name the server's own host, not an alias, and check the subscription.",
+                remedy="Let the secret name the server's own host, not an alias; check the subscription, and that the "
+                f"credential has {READ_SERVER}.",
             )
         if source.state != "Ready":
             raise OperationInProgress(

@@ -4,15 +4,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from restoring import Databases, plan_of, quick_restore_file, run_restore
 from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
 
 from flows.deploy_backend import deploy_backend
 from flows.redeploy_backend import redeploy_backend
 from rollback.outcomes import EndState
-from rollback.permissions import ACTIONS, DATA_ACTIONS, SERVER_ACTIONS
+from rollback.permissions import ACTIONS, CHECK_NAME, DATA_ACTIONS, GET_SECRET, SERVER_ACTIONS
 from sandbox.control import Control
 
 ROLE_FILE = ROOT / "deployments" / "role.json"
@@ -49,6 +51,21 @@ async def test_a_deployments_plan_names_the_action_that_is_missing(world: World,
     assert world.swaps == []
 
 
+RESTORE = "restore-database"
+RESTORES = [*sorted({*ACTIONS[RESTORE], *SERVER_ACTIONS[RESTORE]} - set(ACTIONS[ROLL_BACK])), GET_SECRET]
+
+
+@pytest.mark.parametrize("action", RESTORES)
+async def test_a_restores_plan_names_the_action_that_is_missing(world: World, action: str) -> None:
+    world.control.break_("deny", action=action)
+    begun = datetime.now(UTC)
+    outcome = await run_restore(restore_point=begun - timedelta(seconds=1), dry_run=True)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert action.lower() in f"{outcome.headline} {outcome.next_steps}".lower()
+    asked = [f"{entry.method} {entry.path.partition('?')[0]}" for entry in world.control.audit(begun)]
+    assert [each for each in asked if each.startswith(("PUT", "PATCH", "DELETE")) or each.endswith("/stop")] == []
+
+
 @pytest.fixture
 def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Azure, where the credential has the least-privilege role and nothing else."""
@@ -81,3 +98,19 @@ async def test_the_role_is_enough_for_a_redeployment_that_is_taken_back(world_wi
     assert outcome.end_state is EndState.TAKEN_BACK
     refused = [entry.path for entry in world_with_role.control.audit() if entry.status == 403]
     assert refused == []
+
+
+WHOLE_SUBSCRIPTION = {"Microsoft.Web/sites", "Microsoft.DBforPostgreSQL/checkNameAvailability"}
+"""Asked of the subscription, where a role on the resource groups does not reach; the plan says so and goes on."""
+
+
+async def test_the_role_is_enough_for_a_restore_with_every_step(world_with_role: World, tmp_path: Path) -> None:
+    quick_restore_file(tmp_path)
+    outcome = await run_restore(restore_point=await Databases(world_with_role).instant())
+    assert outcome.end_state is EndState.RESTORED, outcome
+    warnings = " ".join(plan_of(tmp_path / "state", outcome).warnings)
+    assert f"it takes {CHECK_NAME} on the subscription" in warnings
+    assert "Only apps of fundrbolt-production-rg" in warnings
+    refused = [entry.path.partition("?")[0] for entry in world_with_role.control.audit() if entry.status == 403]
+    assert {path.partition("/providers/")[2] for path in refused} == WHOLE_SUBSCRIPTION
+    assert not any("/resourceGroups/" in path for path in refused)
