@@ -67,7 +67,7 @@ class UndoRestorePlan(MovePlan):
         new, old = self.source.name, self.old.name
         closed = "" if self.private else "lets the apps in no more; "
         return [
-            PlannedStep(title=STOP, detail=f"{self.apps}: stopped; users get errors from here on"),
+            PlannedStep(title=STOP, detail=f"{self.quieted}; users get errors from here on"),
             PlannedStep(
                 title=FENCE_RESTORED, detail=f"'{new}' becomes read-only and {closed}every session on it is ended"
             ),

@@ -237,3 +237,21 @@ async def test_an_app_that_contradicts_makes_it_not_verified(databases: Database
     outcome = await run_restore(restore_point=await databases.instant())
     assert outcome.end_state is EndState.RESTORED_NOT_VERIFIED
     assert "that its database is on 'v1.2.3', not" in outcome.headline
+
+
+async def test_a_cancelled_run_says_which_apps_ask_their_users_to_come_back(
+    databases: Databases, tmp_path: Path
+) -> None:
+    point = await databases.instant()
+
+    def cancel(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, "Compare both servers"):
+            task.cancel()
+
+    task = asyncio.create_task(run_restore(cancel, restore_point=point))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    outcome = Store(tmp_path / "state").latest(1)[0].outcome()
+    assert outcome is not None
+    assert f"in maintenance mode: {APP}, {APP}/{SLOT}" in outcome.headline
+    assert "stopped: fundrbolt-production-worker" in outcome.headline
