@@ -16,8 +16,9 @@ from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.web.aio import WebSiteManagementClient
 from azure_names import GROUP, SUBSCRIPTION
 from restoring import APPS, SOURCE, Databases, plan_of, quick_restore_file, run_restore
-from support import ROOT, World
+from support import ROOT, World, run_flow
 
+from flows.undo_restore_database import undo_restore_database
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
 from rollback.runs import Store
@@ -237,6 +238,15 @@ async def test_an_app_that_contradicts_makes_it_not_verified(databases: Database
     outcome = await run_restore(restore_point=await databases.instant())
     assert outcome.end_state is EndState.RESTORED_NOT_VERIFIED
     assert "that its database is on 'v1.2.3', not" in outcome.headline
+
+
+async def test_a_restore_and_its_undo_leave_every_setting_as_it_was(databases: Databases) -> None:
+    set_before, stops_before = await settings(), stops(databases)
+    restore = await run_restore(restore_point=await databases.instant())
+    undone = await run_flow(flow=undo_restore_database, restore=restore.run)
+    assert (restore.end_state, undone.end_state) == (EndState.RESTORED, EndState.ROLLED_BACK), undone
+    assert await settings() == set_before
+    assert [count - earlier for count, earlier in zip(stops(databases), stops_before, strict=True)] == [0, 0, 2]
 
 
 async def test_a_cancelled_run_says_which_apps_ask_their_users_to_come_back(
