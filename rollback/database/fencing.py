@@ -161,11 +161,13 @@ class Fencer:
         run, fence, name = self._run, self._fence, f"{self._up}{ROLE}"
         if name in run.journal.confirmed_changes():
             return
+        was_sent = name in run.journal.open_changes()
         run.check_lease()
         run.journal.write(Event.SENDING, change=name, text=f"Keeping role {fence.role} from signing in.")
         async with signing_in.administrator(run, fence.host, fence.database, read_only=False) as session:
             bar = await postgres_fence.bar_login(session, fence.role)
-        if bar.barred:
+        # The apps sign in as it: where it cannot after a try that was cut off, that try has done it.
+        if bar.barred or (was_sent and bar.reason == postgres_fence.COULD_NOT):
             run.journal.write(Event.CONFIRMED, change=name, text=f"Role {fence.role} may not sign in.")
         else:
             run.journal.write(Event.NO_EFFECT, change=name, text=f"Role {fence.role} stays as it is: {bar.reason}")

@@ -163,6 +163,9 @@ def explanation(before: Counters, after: Counters) -> str:
     return "transactions in other databases of the server, or without changes"
 
 
+COULD_NOT = "the role could not sign in"
+
+
 class LoginBar(Model):
     """What was done to keep a role from signing in, and how it was before."""
 
@@ -180,7 +183,7 @@ async def bar_login(session: Session, role: str) -> LoginBar:
     of the first time: a repeated call tells that the role could not sign in.
     """
     if not await session.fetch_value("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (role,)):
-        return LoginBar(role=role, barred=False, reason="the role could not sign in")
+        return LoginBar(role=role, barred=False, reason=COULD_NOT)
     try:
         await session.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(role)))
     except StatementRefused as error:

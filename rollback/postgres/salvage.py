@@ -78,9 +78,11 @@ that '{manifest.new_server}' does not have, or has otherwise:
 
 {chr(10).join(lines) or "none"}
 
-lost      rows that only the old server has: written after the restore point
-changed   rows as the old server has them, where the restored one has other values; they may be the damage itself
-returned  rows that only the restored server has: they were deleted after the restore point
+The first is the server that was left, the second the one that is used now.
+
+lost      rows that only the first one has: written after what the second one holds
+changed   rows as the first one has them, where the second one has other values; after a restore they may be the damage
+returned  rows that only the second one has: they were deleted on the first one
 
 Unpack this file, go into its folder, and run as the owner of the tables (psql asks for the password):
 
@@ -90,7 +92,7 @@ load.sql lays all rows into tables named salvage_… beside the real ones, and i
 free. It is one transaction: an error leaves nothing. A second run stops, as the salvage tables are there already.
 Triggers of the tables fire. Then look, and bring back what is right:
 
-    update-changed.sql    gives changed rows the values of the old server
+    update-changed.sql    gives changed rows the values of the first one
     delete-returned.sql   deletes returned rows again, where nobody has changed them
     drop.sql              removes the salvage tables
 """

@@ -43,8 +43,10 @@ def ask(tmp_path: Path) -> Ask:
     return asks
 
 
-def keep(folder: Path, run: str, environment: str, end_state: EndState | None) -> None:
-    begun = {"run": run, "procedure": "roll-back-backend", "environment": environment, "started_at": START}
+def keep(
+    folder: Path, run: str, environment: str, end_state: EndState | None, procedure: str = "roll-back-backend"
+) -> None:
+    begun = {"run": run, "procedure": procedure, "environment": environment, "started_at": START}
     kept = Store(folder).create(RunHeader(reason="", **begun))
     if end_state is not None:
         kept.keep_outcome(Outcome(end_state=end_state, headline="", ended_at=START, **begun))
@@ -70,6 +72,14 @@ def test_only_runs_that_may_be_resumed_are_offered_for_it(ask: Ask, tmp_path: Pa
     assert set(ask(*words, "--abandon", "")) == {"aaaa0002", "aaaa0003"}
     assert set(ask("run", "roll-back-backend", "--resume", "")) == {"aaaa0002", "aaaa0003", "aaaa0004"}
     assert set(ask("approve", "aaaa")) == {"aaaa0001", "aaaa0002", "aaaa0003", "aaaa0004"}
+
+
+def test_only_restores_are_offered_to_be_undone(ask: Ask, tmp_path: Path) -> None:
+    keep(tmp_path, "aaaa0001", "production", EndState.RESTORED, "restore-database")
+    keep(tmp_path, "aaaa0002", "staging", EndState.RESTORED, "restore-database")
+    keep(tmp_path, "aaaa0003", "production", EndState.ROLLED_BACK)
+
+    assert ask("run", "undo-restore-database", "-e", "production", "--restore", "") == ["aaaa0001"]
 
 
 @pytest.mark.parametrize("content", [None, "not toml [", "environments = 3\nstate = 4\nreleases = 5"])

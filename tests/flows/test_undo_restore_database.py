@@ -84,3 +84,14 @@ async def test_a_dry_run_shows_what_was_written_since_and_touches_nothing(databa
     assert facts["Goes back to"].startswith(SOURCE)
     assert "default_transaction_read_only off" in facts["Put back there"]
     assert len(databases.world.changes_asked_for()) == asked
+
+
+async def test_servers_with_private_access_are_gone_back_to_as_well(databases: Databases, tmp_path: Path) -> None:
+    restore = await run_restore(environment="staging", restore_point=await databases.instant())
+    assert restore.end_state is EndState.RESTORED, restore
+    outcome = await undo(restore, environment="staging")
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    plan = undo_plan(tmp_path / "state", outcome)
+    assert plan.private
+    assert plan.old_fence.read_only is not None
+    assert plan.old_fence.rules == ()

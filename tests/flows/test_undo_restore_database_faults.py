@@ -14,6 +14,8 @@ from support import ROOT, World, run_flow
 from flows.undo_restore_database import undo_restore_database
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
+from rollback.postgres import fence
+from rollback.postgres.session import Session
 from rollback.runs import Outcome, Store
 
 RULES = ["AllowAllAzureServicesAndResourcesWithinAzureIps", "operators"]
@@ -126,6 +128,29 @@ async def test_more_written_than_approved_is_asked_again_and_a_lost_answer_makes
     assert outcome.end_state is EndState.ROLLED_BACK, outcome
     assert len(outcome.approvals) == 2
     assert len(await databases.secrets()) == 3
+
+
+async def test_a_role_that_a_cut_off_try_kept_from_signing_in_is_known_as_ours(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = await run_restore(environment="staging", restore_point=await databases.instant())
+    assert restore.end_state is EndState.RESTORED, restore
+    tries: list[str] = []
+
+    async def bar_login(_: Session, role: str) -> fence.LoginBar:
+        """As the server would where we may; the sandbox's administrator did not make the role."""
+        tries.append(role)
+        if len(tries) == 1:
+            raise asyncio.CancelledError
+        return fence.LoginBar(role=role, barred=False, reason=fence.COULD_NOT)
+
+    monkeypatch.setattr(fence, "bar_login", bar_login)
+    with pytest.raises(asyncio.CancelledError):
+        await undo(restore, environment="staging")
+    outcome = await undo(restore, environment="staging", resume=Store(tmp_path / "state").latest(1)[0].header.run)
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert len(tries) == 2
+    assert "Role fundrbolt_app may not sign in." in outcome.done
 
 
 def killed_at(restore: str, resume: str, event: Event, step: str) -> None:
