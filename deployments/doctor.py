@@ -1,9 +1,11 @@
 """`rollback doctor`: is everything there that a rollback needs? Only reads, and says for each lack what to do."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -15,11 +17,20 @@ from rollback.app_service import AppService
 from rollback.approvals.policy import Need, Policy
 from rollback.approvals.tokens import TokenVerifier
 from rollback.azure import AzureConnection, our_errors
+from rollback.context import Run
+from rollback.database import signing_in
+from rollback.database.models import Server
+from rollback.database.planning import PROCEDURE as RESTORE
+from rollback.database.surveying import Survey
 from rollback.errors import RollbackError
 from rollback.image_planning import REDEPLOY
-from rollback.permissions import ACTIONS
+from rollback.key_vault import SecretVersion
+from rollback.models import now
+from rollback.permissions import ACTIONS, SERVER_ACTIONS
+from rollback.postgres.url import DatabaseUrl
 from rollback.probes import Prober
 from rollback.releases import Manifest, load_manifest
+from rollback.runs import RunHeader, Store
 from rollback.settings import Backend, Settings, load_settings
 from rollback.slots import PRODUCTION, Slot
 
@@ -67,7 +78,10 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
         credential = await _check_credential(connection)
         yield credential
         if credential.mark == GOOD:
-            examined = [_environment(connection, name, each, manifest) for name, each in backends.items()]
+            examined = [
+                *(_environment(connection, name, each, manifest) for name, each in backends.items()),
+                *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
+            ]
             for checks in await asyncio.gather(*examined):
                 for check in checks:
                     yield check
@@ -124,7 +138,7 @@ async def _environment(connection: AzureConnection, name: str, backend: Backend,
         except RollbackError as error:
             return [Check(MISSING, f"{name}: {error.message}", error.remedy)]
         checks = [_describe(slot) for slot in slots]
-        procedures = list(ACTIONS) if backend.slot else [REDEPLOY]
+        procedures = [each for each in ACTIONS if each not in SERVER_ACTIONS] if backend.slot else [REDEPLOY]
         checks += [await _check_permissions(app, procedure) for procedure in procedures]
         if not backend.slot:
             checks.append(Check(HINT, "no slot: this app cannot be rolled back by a swap"))
@@ -149,6 +163,84 @@ async def _check_permissions(app: AppService, procedure: str) -> Check:
     except RollbackError as error:
         return _lack(error)
     return Check(GOOD, f"the credential may do everything that {procedure} does")
+
+
+@asynccontextmanager
+async def _looking(settings: Settings, environment: str, manifest: Manifest) -> AsyncGenerator[Run]:
+    """A run that only looks, so that what a plan would refuse is found by the plan's own eyes; nothing is kept."""
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        header = RunHeader(run="doctor", procedure="doctor", environment=environment, started_at=now(), reason="")
+        created = store.create(header)
+        run = Run(settings, store, created, created.journal(), manifest)
+        try:
+            yield run
+        finally:
+            await run.close()
+
+
+async def _database(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
+    """Whether the environment's database could be restored, and everything that uses it would follow."""
+    checks: list[Check] = []
+    async with _looking(settings, name, manifest) as run:
+        database = run.database
+        try:
+            secret = await (await run.key_vault()).get_secret(database.secret)
+            url = DatabaseUrl.parse(secret.value.get_secret_value())
+            checks.append(Check(GOOD, f"secret '{secret.name}' of vault '{database.vault}' can be read"))
+            survey = Survey(run)
+            source = await survey.find_source(url)
+            checks.append(_describe_server(source, url))
+        except RollbackError as error:
+            checks.append(_lack(error))
+        else:
+            checks += await _check_restore(run, survey, source, url, secret)
+    return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+def _describe_server(source: Server, url: DatabaseUrl) -> Check:
+    told = f"it names database '{url.database}' on server '{source.id.name}', which is ready"
+    earliest = source.earliest_restore_point
+    if earliest is None:
+        return Check(MISSING, f"{told}, but has no backup yet", "Wait for the first: nothing can be restored before.")
+    return Check(GOOD, f"{told}, and can be restored from {earliest:%Y-%m-%d %H:%M:%S} UTC on")
+
+
+async def _check_restore(
+    run: Run, survey: Survey, source: Server, url: DatabaseUrl, secret: SecretVersion
+) -> list[Check]:
+    servers, app, administrator = await run.servers(), await run.app_service(), run.database.administrator
+
+    async def sign_in() -> None:
+        async with signing_in.administrator(run, source.host, url.database):
+            pass
+
+    checks = [
+        await _check(app.check_permissions(ACTIONS[RESTORE]), f"the credential may lead the apps as {RESTORE} does"),
+        await _check(
+            servers.check_permissions(source.id, SERVER_ACTIONS[RESTORE]),
+            f"the credential may do everything with '{source.id.name}' that {RESTORE} does",
+        ),
+        await _check(sign_in(), f"'{administrator}' can sign in to '{source.id.name}' with Entra ID's token"),
+        await _check(
+            signing_in.check_password(run, url, source.host),
+            f"role '{url.user}' can sign in with the secret's password",
+        ),
+    ]
+    try:
+        consumers = await survey.find_consumers(secret, source)
+    except RollbackError as error:
+        return [*checks, _lack(error)]
+    found = ", ".join(f"{each.name} ({each.how})" for each in consumers)
+    return [*checks, Check(GOOD, f"used by {found}"), *(Check(HINT, each) for each in survey.warnings)]
+
+
+async def _check(work: Awaitable[None], good: str) -> Check:
+    try:
+        await work
+    except RollbackError as error:
+        return _lack(error)
+    return Check(GOOD, good)
 
 
 async def _check_health(backend: Backend, production: Slot) -> Check:
