@@ -40,6 +40,21 @@ class Instances:
     ids: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The sessions that an app has, as far as they can be told from others'."""
+
+    of: Instances
+    sessions: tuple[DatabaseSession, ...]
+    twins: tuple[Instances, ...]
+    """Apps whose sessions look the same."""
+
+    @property
+    def with_twins(self) -> str:
+        """Whose sessions are counted along, in words."""
+        return f" together with {', '.join(each.consumer.name for each in self.twins)}" if self.twins else ""
+
+
 async def prove(run: Run, plan: MovePlan, server: Server) -> list[str]:
     """Show that everything uses the plan's new server and nothing the one that is left; returns the evidence, in words.
 
@@ -67,10 +82,10 @@ async def _until_seen(run: Run, plan: MovePlan, new: Session, instances: Sequenc
         async with asyncio.timeout(seconds):
             while True:
                 sessions = await list_sessions(new)
-                found = [_sessions_of(plan, each, instances, sessions) for each in instances]
-                missing = [problem for each, mine in found if (problem := _missing(each, mine))]
+                found = _tell_apart(plan, instances, sessions)
+                missing = [problem for each in found if (problem := _missing(each))]
                 if not missing:
-                    return [_seen(each, mine, plan.target.name) for each, mine in found]
+                    return [_words(each, plan.target.name) for each in found]
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError as error:
         raise NotVerified(
@@ -79,39 +94,53 @@ async def _until_seen(run: Run, plan: MovePlan, new: Session, instances: Sequenc
         ) from error
 
 
-def _sessions_of(
-    plan: MovePlan, each: Instances, every: Sequence[Instances], sessions: Sequence[DatabaseSession]
-) -> tuple[Instances, tuple[DatabaseSession, ...]]:
-    """An app's own sessions: named by its instances, or else of the apps' role from its addresses and nobody else's."""
-    mine = [session for session in sessions if session.foreign and session.user == plan.user]
-    named = tuple(session for session in mine if _instances_named(each.ids, session))
-    if named:
-        return each, named
-    others = [identifier for other in every if other is not each for identifier in other.ids]
-    open_ones = [session for session in mine if not _instances_named(others, session)]
-    return each, tuple(session for session in open_ones if session.address in each.consumer.addresses)
+def _tell_apart(
+    plan: MovePlan, instances: Sequence[Instances], sessions: Sequence[DatabaseSession]
+) -> tuple[Seen, ...]:
+    """Each app's sessions: of the apps' role, from its addresses, and named by its instances where any are.
+
+    Apps of one plan run on the same instances, and slots of one app also share its addresses: sessions that may be of
+    either cannot be told apart, and have to be enough for all of them.
+    """
+    theirs = [session for session in sessions if session.foreign and session.user == plan.user]
+    found = [(each, _sessions_of(each, theirs)) for each in instances]
+    return tuple(
+        Seen(each, mine, tuple(other for other, others in found if other is not each and set(mine) & set(others)))
+        for each, mine in found
+    )
+
+
+def _sessions_of(each: Instances, sessions: Sequence[DatabaseSession]) -> tuple[DatabaseSession, ...]:
+    near = tuple(session for session in sessions if session.address in each.consumer.addresses)
+    named = tuple(session for session in near or sessions if _instances_named(each.ids, session))
+    return named or near
 
 
 def _instances_named(ids: Sequence[str], session: DatabaseSession) -> set[str]:
     return {each for each in ids if each[:INSTANCE_DIGITS] in session.application}
 
 
-def _missing(each: Instances, mine: Sequence[DatabaseSession]) -> str:
-    name = each.consumer.name
-    if not mine:
+def _missing(seen: Seen) -> str:
+    each, name = seen.of, seen.of.consumer.name
+    if not seen.sessions:
         return f"{name} has no session"
-    named = {identifier for session in mine for identifier in _instances_named(each.ids, session)}
+    named = {identifier for session in seen.sessions for identifier in _instances_named(each.ids, session)}
     if named and len(named) < len(each.ids):
         return f"{name}: {len(each.ids) - len(named)} of {len(each.ids)} instances have no session"
-    if not named and len(mine) < len(each.ids):
-        return f"{name} has {len(mine)} sessions for {len(each.ids)} instances"
+    wanted = len(each.ids) + sum(len(twin.ids) for twin in seen.twins)
+    if len(seen.sessions) < wanted:
+        return f"{name}{seen.with_twins} has {len(seen.sessions)} sessions for {wanted} instances"
     return ""
 
 
-def _seen(each: Instances, mine: Sequence[DatabaseSession], server: str) -> str:
-    named = any(_instances_named(each.ids, session) for session in mine)
+def _words(seen: Seen, server: str) -> str:
+    each = seen.of
+    named = any(_instances_named(each.ids, session) for session in seen.sessions)
     how = "each instance seen by its id" if named else "instances cannot be told apart"
-    return f"{each.consumer.name}: {len(mine)} sessions of {len(each.ids)} instances on '{server}' ({how})"
+    return (
+        f"{each.consumer.name}{seen.with_twins}: {len(seen.sessions)} sessions of {len(each.ids)} instances on "
+        f"'{server}' ({how})"
+    )
 
 
 async def _show_write(run: Run, plan: MovePlan, new: Session) -> str:

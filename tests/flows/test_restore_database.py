@@ -1,5 +1,6 @@
 """A database restored to an instant: the data is back, everything follows, and only what the bill said is lost."""
 
+import re
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,6 +100,10 @@ async def test_an_outcome_tells_what_was_measured_and_what_is_left_to_people(dat
     told = " ".join(outcome.evidence)
     for word in ("no session of the apps", "POST /api/v1/sessions"):
         assert word in told
+    assert re.search(r"fundrbolt-production-worker: [12] sessions of 1 instances", told), (
+        "others' sessions counted along"
+    )
+    assert re.search(r"-api together with fundrbolt-production-api/staging: [234] sessions", told)
     left = " ".join(outcome.next_steps)
     for word in ("template", "az postgres flexible-server delete", "To undo"):
         assert word in left
