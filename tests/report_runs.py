@@ -127,6 +127,15 @@ def _approved(script: Script) -> None:
     script.verifying()
 
 
+def _approved_twice(script: Script) -> None:
+    script.planning()
+    script.approval(22 * 60)
+    script.step("Compare both servers", 4)
+    script.approval(15 * 60)
+    script.swap(41)
+    script.verifying()
+
+
 def _refused(script: Script) -> None:
     script.started()
     why = "Slot 'staging' was redeployed after the last swap: it holds the next candidate. Name the release."
@@ -187,6 +196,7 @@ def _nothing(_: Script) -> None:
 RUNS: dict[str, tuple[EndState, Callable[[Script], None], str]] = {
     "good": (EndState.ROLLED_BACK, _rolled_back, "production serves v1.2.2 again, verified from outside."),
     "approved": (EndState.ROLLED_BACK, _approved, "production serves v1.2.2 again, verified from outside."),
+    "approved-twice": (EndState.ROLLED_BACK, _approved_twice, "production serves v1.2.2 again."),
     "refused": (EndState.REFUSED, _refused, "Slot 'staging' was redeployed after the last swap."),
     "part-way": (EndState.PART_WAY, _part_way, "The ramp-up rules could not be removed: users still get v1.2.3."),
     "unknown": (

@@ -206,7 +206,7 @@ def _labels(timeline: Timeline, palette: Palette, width: int) -> list[Spec]:
 def _shortened_waits(scale: TimeScale, palette: Palette, rows: int) -> list[Spec]:
     """A band where the axis is shortened, with how long the wait was."""
     layers: list[Spec] = []
-    for wait in scale.waits:
+    for number, wait in enumerate(scale.waits):
         middle = scale.place_of((wait.start + wait.end) / 2)
         share = middle / scale.length
         words = f"{for_seconds(wait.end - wait.start)} {wait.what}{' (shortened)' if wait.is_shortened else ''}"
@@ -216,7 +216,7 @@ def _shortened_waits(scale: TimeScale, palette: Palette, rows: int) -> list[Spec
         edge = {"left": "from", "right": "to", "center": "middle"}[align]
         layers += [
             {
-                "name": "wait",
+                "name": f"wait-{number}",
                 "data": data,
                 "mark": {"type": "rect", "color": palette.band, "stroke": palette.line, "strokeDash": [3, 3]},
                 "encoding": {

@@ -175,6 +175,12 @@ def test_a_step_shows_what_was_expected_of_it_and_nothing_where_nobody_knows(tmp
     assert "How long the steps should take is not known" in unknown.words
 
 
+def test_every_wait_for_approval_is_drawn(tmp_path: Path) -> None:
+    _, page = write("approved-twice", tmp_path, usual=USUAL)
+    assert "22 min 00 s waiting (shortened)" in page.labels
+    assert "15 min 00 s waiting (shortened)" in page.labels
+
+
 def test_waiting_for_approval_is_apart_and_does_not_crowd_out_the_work(tmp_path: Path) -> None:
     approval = "signed by Lead (lead@fundrbolt.com) at 2026-03-01 03:20:07 UTC over plan 7b1c5a2d9e04"
     told = story("approved", tmp_path, approvals=(approval,))
