@@ -14,6 +14,14 @@ from sandbox.control import Control
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 
+LONGEST_FILES = ("restore_database", "tests/drills/", "test_worker", "in_prefect", "test_local_platform", "test_deploy")
+"""The files that take minutes: begun first, so that none of them is left alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(each in item.nodeid for each in LONGEST_FILES))
+
+
 @pytest.fixture(scope="session")
 def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[Sandbox]:
     folder = tmp_path_factory.mktemp("sandbox")

@@ -145,7 +145,7 @@ class Databases:
     def sent(self, method: str, path: str) -> int:
         """How many requests with this end of their path were accepted."""
         return sum(
-            entry.method == method and entry.status < 300 and entry.path.split("?")[0].endswith(path)
+            entry.method == method and (entry.status or 599) < 300 and entry.path.split("?")[0].endswith(path)
             for entry in self.control.audit()
         )
 

@@ -110,14 +110,15 @@ async def test_an_outcome_tells_what_was_measured_and_what_is_left_to_people(dat
 
 
 async def test_a_dry_run_shows_the_bill_and_touches_nothing(databases: Databases, tmp_path: Path) -> None:
+    before = len(databases.world.changes_asked_for())
     outcome = await run_restore(restore_point=await databases.instant(), dry_run=True)
     assert outcome.end_state is EndState.PLANNED
     facts = dict(plan_of(tmp_path / "state", outcome).facts())
     assert "inserts" in facts["Lost"]
     assert all(f"Follows: {name}" in facts for name in APPS)
     assert list(await databases.servers()) == [SOURCE]
-    asked = [each for each in databases.world.changes_asked_for() if "checkNameAvailability" not in each]
-    assert asked == []
+    asked = databases.world.changes_asked_for()[before:]
+    assert [each for each in asked if "checkNameAvailability" not in each] == []
 
 
 async def test_a_restore_point_without_a_time_zone_is_refused(databases: Databases) -> None:
