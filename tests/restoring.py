@@ -33,9 +33,9 @@ def quick_restore_file(folder: Path, approval: str = 'needs = "none"', **databas
     file = quick_platform_file(folder)
     quick = {
         "settle_seconds": 1.6,
-        "restore_timeout_seconds": 20,
-        "answer_timeout_seconds": 8,
-        "change_timeout_seconds": 15,
+        "restore_timeout_seconds": 40,
+        "answer_timeout_seconds": 20,
+        "change_timeout_seconds": 30,
         **database,
     }
     lines = "".join(f"{name} = {value}\n" for name, value in quick.items())

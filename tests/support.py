@@ -88,7 +88,7 @@ async def run_flow(
     return outcome
 
 
-def quick_platform_file(folder: Path, verify_within_seconds: float = 8, **backend: object) -> Path:
+def quick_platform_file(folder: Path, verify_within_seconds: float = 15, **backend: object) -> Path:
     """The platform's own file, with times that suit a sandbox which does not wait as Azure does."""
     quick = {"settle_seconds": 1, "swap_timeout_seconds": 20, **backend}
     # A dotted name in a table of TOML is one of a table within it.
