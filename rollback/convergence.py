@@ -25,7 +25,7 @@ class Change:
     """Sends it once; may wait for Azure's own operation."""
 
 
-async def converge(run: Run, change: Change, within_seconds: float, settle_seconds: float = 0.0) -> bool:
+async def converge(run: Run, change: Change, within_seconds: float, settle_seconds: float) -> bool:
     """Bring the goal about, and return whether anything was sent for it in this try.
 
     A request whose answer is lost is read after, for the settling time, before it is sent again. Raises what Azure

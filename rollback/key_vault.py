@@ -6,7 +6,7 @@ Source: Key Vault REST API 7.5 and later (`azure-keyvault-secrets` 4.12).
 """
 
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, SecretStr
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
-
-
-OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
 class SecretVersion(Model):
@@ -95,15 +92,8 @@ class KeyVault:
         return SecretUnusable(
             f"The credential may not read the {what}.",
             remedy=f"Give it a role that has {GET_SECRET} on the secret, such as 'Key Vault Secrets Officer', or a "
-            "policy with get, list and set.",
+            "policy with get and set.",
         )
-
-    async def list_versions(self, secret: str) -> tuple[str, ...]:
-        """The versions' names, newest first."""
-        with our_errors(f"versions of {self.describe(secret)}"):
-            found = [each async for each in self._client.list_properties_of_secret_versions(secret)]
-        newest_first = sorted(found, key=lambda each: each.created_on or OLDEST, reverse=True)
-        return tuple(each.version or "" for each in newest_first)
 
     async def add_version(self, before: SecretVersion, value: SecretStr) -> None:
         """Give the secret a new version that keeps everything but the value; sent once."""

@@ -76,10 +76,9 @@ FENCE_SERVERS = tuple(
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 DATA_ACTIONS = (
     GET_SECRET,
-    "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
     "Microsoft.KeyVault/vaults/secrets/setSecret/action",
 )
-"""In a vault that decides by roles; in one with access policies: get, list and set."""
+"""In a vault that decides by roles; in one with access policies: get and set."""
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "roll-back-backend": (
