@@ -221,6 +221,9 @@ async def _check_restore(
             servers.check_permissions(source.id, SERVER_ACTIONS[RESTORE]),
             f"the credential may do everything with '{source.id.name}' that {RESTORE} does",
         ),
+        await _check(
+            survey.check_may_cut_over(), f"the credential may give secret '{run.database.secret}' a new version"
+        ),
         await _check(sign_in(), f"'{administrator}' can sign in to '{source.id.name}' with Entra ID's token"),
         await _check(
             signing_in.check_password(run, url, source.host),

@@ -112,6 +112,14 @@ class AzureConnection:
         self.credential = credential
         self.throttle = Throttle()
 
+    async def own_object_id(self) -> str:
+        """Who the credential is in Entra ID; not verified, for the token comes from there to us."""
+        import jwt
+
+        with our_errors("Entra ID's token"):
+            token = await self.credential.get_token(SCOPE)
+        return str(jwt.decode(token.token, options={"verify_signature": False})["oid"])
+
     @asynccontextmanager
     async def client(self, kind: type[Client]) -> AsyncGenerator[Client]:
         """An SDK client of this subscription, closed at the end of the block."""

@@ -4,6 +4,7 @@
 """
 
 from fnmatch import fnmatchcase
+from typing import Any, cast
 
 from rollback.azure import AzureConnection, our_errors
 from rollback.errors import PermissionMissing
@@ -74,11 +75,14 @@ FENCE_SERVERS = tuple(
 """Those without which no server is fenced or opened; nothing is made."""
 
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
-DATA_ACTIONS = (
-    GET_SECRET,
-    "Microsoft.KeyVault/vaults/secrets/setSecret/action",
-)
+SET_SECRET = "Microsoft.KeyVault/vaults/secrets/setSecret/action"  # noqa: S105 - an action's name
+DATA_ACTIONS = (GET_SECRET, SET_SECRET)
 """In a vault that decides by roles; in one with access policies: get and set."""
+
+READ_VAULT = "Microsoft.KeyVault/vaults/read"
+"""On the vault: how it decides, by roles or by access policies."""
+
+VAULT_API_VERSION = "2023-07-01"
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "roll-back-backend": (
@@ -122,11 +126,17 @@ SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS, "undo
 
 
 async def check_granted(
-    connection: AzureConnection, what: str, group: str, kind: tuple[str, str], name: str, actions: tuple[str, ...]
+    connection: AzureConnection,
+    what: str,
+    group: str,
+    kind: tuple[str, str],
+    name: str,
+    actions: tuple[str, ...],
+    data_actions: tuple[str, ...] = (),
 ) -> None:
     """Make sure that the credential may do the actions on a resource of a provider's kind, which `what` describes.
 
-    Raises `PermissionMissing` with the actions that it may not do.
+    Raises `PermissionMissing` with the actions, and those on data, that it may not do.
     """
     from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
 
@@ -136,12 +146,49 @@ async def check_granted(
             pages = client.permissions.list_for_resource(group, provider, "", resources, name)
             granted = [each async for each in pages]
     rules = [(each.actions or [], each.not_actions or []) for each in granted]
+    data_rules = [(each.data_actions or [], each.not_data_actions or []) for each in granted]
     missing = [action for action in actions if not any(_allows(action, *rule) for rule in rules)]
+    missing += [action for action in data_actions if not any(_allows(action, *rule) for rule in data_rules)]
     if missing:
         raise PermissionMissing(
             f"The credential may not do {', '.join(missing)} on {what}.",
             remedy="Assign a role that has these actions; nothing was touched.",
         )
+
+
+async def check_may_set(connection: AzureConnection, vault: str, secret: str) -> str:
+    """Make sure that the credential may give a secret a new version, without giving it one.
+
+    Returns what cannot be known, in words: a vault with access policies may let a group of ours in. Raises
+    `PermissionMissing` with the action that is missing. Source: Key Vault Management, API version 2023-07-01.
+    """
+    from azure.mgmt.resource.resources.aio import ResourceManagementClient
+
+    what = f"secret '{secret}' of vault '{vault}'"
+    async with connection.client(ResourceManagementClient) as client:
+        with our_errors(f"vault '{vault}'"):
+            pages = client.resources.list(filter="resourceType eq 'Microsoft.KeyVault/vaults'")
+            found = [each.id or "" async for each in pages if (each.name or "").lower() == vault.lower()]
+            if not found:
+                raise PermissionMissing(
+                    f"The credential may not do {READ_VAULT} on vault '{vault}', or it is in another subscription.",
+                    remedy="Assign a role that has this action; nothing was touched.",
+                )
+            there = await client.resources.get_by_id(found[0], api_version=VAULT_API_VERSION)
+    properties = cast("dict[str, Any]", there.properties or {})
+    if properties.get("enableRbacAuthorization"):
+        kind = ("Microsoft.KeyVault", f"vaults/{vault}/secrets")
+        await check_granted(connection, what, found[0].split("/")[4], kind, secret, (), (SET_SECRET,))
+        return ""
+    own = await connection.own_object_id()
+    policies: list[dict[str, Any]] = properties.get("accessPolicies") or []
+    if any(each["objectId"] == own and _policy_sets(each["permissions"]) for each in policies):
+        return ""
+    return f"No access policy of vault '{vault}' names the credential itself with 'set': it must come by a group."
+
+
+def _policy_sets(permissions: dict[str, list[str]]) -> bool:
+    return bool({each.lower() for each in permissions.get("secrets", [])} & {"set", "all"})
 
 
 def _allows(action: str, actions: list[str], not_actions: list[str]) -> bool:

@@ -55,6 +55,7 @@ class RestorePlanner:
         source = await self._survey.find_source(url)
         await (await run.servers()).check_permissions(source.id, SERVER_ACTIONS[PROCEDURE])
         self._check_point(source, point)
+        await self._survey.check_may_cut_over()
         consumers = await self._survey.find_consumers(secret, source)
         servers = await run.servers()
         settings = await servers.get_settings(source)

@@ -25,7 +25,9 @@ from rollback.verification import verify_host
 LOOK_SECONDS = 0.5
 INSTANCE_DIGITS = 12
 """Of an instance's id, as much as an application's name usually carries."""
-MOST_WRITES = 8
+MOST_WRITES = 20
+WRITE_PAUSE_SECONDS = 0.25
+"""Before a write that failed is tried again: a bad build fails some of them and not all."""
 CHANGES = """
 SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables
 WHERE %s::text IS NULL OR relid = to_regclass(%s)
@@ -181,6 +183,7 @@ async def _write(run: Run, probe: WriteProbe) -> str:
             if not answer.problem:
                 return f" ({len(failed)} tries before it failed: {failed[-1]})" if failed else ""
             failed.append(answer.problem)
+            await asyncio.sleep(WRITE_PAUSE_SECONDS)
     raise NotVerified(
         f"POST {probe.path} through the app failed {len(failed)} times: {failed[-1]}.", remedy="Look at the app's log."
     )

@@ -12,7 +12,7 @@ from rollback.database.models import Server
 from rollback.database.moves import MovePlan
 from rollback.errors import ConsumerUnfit, OperationInProgress, PlanIsStale, ResourceMissing, SecretUnusable
 from rollback.key_vault import SecretVersion
-from rollback.permissions import READ_SERVER
+from rollback.permissions import READ_SERVER, check_may_set
 from rollback.postgres.url import DatabaseUrl
 from rollback.slots import PRODUCTION
 
@@ -49,6 +49,11 @@ class Survey:
                 remedy="Only the server's own port 5432 is known to follow.",
             )
         return source
+
+    async def check_may_cut_over(self) -> None:
+        """Make sure now that the secret can be given its new version then: users are away in between."""
+        warning = await check_may_set(await self._run.connection(), self._settings.vault, self._settings.secret)
+        self.warnings += [warning] if warning else []
 
     async def find_consumers(self, secret: SecretVersion, source: Server) -> tuple[Consumer, ...]:
         """Every app and slot whose settings refer to the secret; raises `ConsumerUnfit` for one that cannot follow."""

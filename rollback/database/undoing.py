@@ -68,6 +68,7 @@ class UndoPlanner:
         servers = await run.servers()
         for each in (source, old):
             await servers.check_permissions(each.id, SERVER_ACTIONS[PROCEDURE])
+        await self._survey.check_may_cut_over()
         async with signing_in.administrator(run, source.host, url.database) as session:
             written = await list_written_since(session, cut_over.mark)
         await self._look_at_old(old, url)

@@ -14,7 +14,7 @@ from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_f
 from flows.deploy_backend import deploy_backend
 from flows.redeploy_backend import redeploy_backend
 from rollback.outcomes import EndState
-from rollback.permissions import ACTIONS, CHECK_NAME, DATA_ACTIONS, GET_SECRET, SERVER_ACTIONS
+from rollback.permissions import ACTIONS, CHECK_NAME, DATA_ACTIONS, READ_VAULT, SERVER_ACTIONS
 from sandbox.control import Control
 
 ROLE_FILE = ROOT / "deployments" / "role.json"
@@ -24,7 +24,7 @@ ROLL_BACK = "roll-back-backend"
 def test_the_role_grants_exactly_what_the_procedures_use() -> None:
     role = json.loads(ROLE_FILE.read_text(encoding="utf-8"))
     used = [*ACTIONS.values(), *SERVER_ACTIONS.values()]
-    assert set(role["Actions"]) == {action for actions in used for action in actions}
+    assert set(role["Actions"]) == {READ_VAULT, *(action for actions in used for action in actions)}
     assert set(role["DataActions"]) == set(DATA_ACTIONS)
     assert role["NotActions"] == []
 
@@ -52,7 +52,7 @@ async def test_a_deployments_plan_names_the_action_that_is_missing(world: World,
 
 
 RESTORE = "restore-database"
-RESTORES = [*sorted({*ACTIONS[RESTORE], *SERVER_ACTIONS[RESTORE]} - set(ACTIONS[ROLL_BACK])), GET_SECRET]
+RESTORES = [*sorted({*ACTIONS[RESTORE], *SERVER_ACTIONS[RESTORE]} - set(ACTIONS[ROLL_BACK])), READ_VAULT, *DATA_ACTIONS]
 
 
 @pytest.mark.parametrize("action", RESTORES)
