@@ -5,7 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.processes import STOP_SECONDS, end_with_parent
+from sandbox.forks import end_with_parent
+from sandbox.processes import SITE_NAME, STOP_SECONDS
 
 
 class Guests:
@@ -13,6 +14,11 @@ class Guests:
 
     def __init__(self) -> None:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._sites: dict[str, str] = {}
+
+    def processes(self) -> list[tuple[int, str]]:
+        """Every process there is, and its app."""
+        return [(process.pid, self._sites[name]) for name, process in self._processes.items()]
 
     async def start(self, name: str, module: str, environment: Mapping[str, str]) -> None:
         """Run `module`, known as `name`; one of that name is ended before."""
@@ -26,7 +32,7 @@ class Guests:
             cwd=Path(__file__).parents[1],
             preexec_fn=end_with_parent,
         )
-        self._processes[name] = process
+        self._processes[name], self._sites[name] = process, environment[SITE_NAME]
 
     async def end(self, name: str) -> None:
         """End the process called `name`, if there is one."""

@@ -15,29 +15,26 @@ becomes of the old container when the new one fails is nowhere promised; logs of
 """
 
 import asyncio
-import ctypes
 import logging
-import os
-import signal
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 from sandbox.container_logs import ContainerLogs, Place
+from sandbox.forks import Fork
+from sandbox.fundrbolt.__main__ import main
 from sandbox.pace import Pace
 
 log = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
 START_SECONDS = 230
 """Azure gives a container so long to answer its first request, if the app setting `START_LIMIT` does not say more."""
 START_LIMIT = "WEBSITES_CONTAINER_START_TIME_LIMIT"
 MOST_START_SECONDS = 1800
 STOP_SECONDS = 5
+SITE_NAME = "WEBSITE_SITE_NAME"
 MOST_RECYCLE_DOUBLINGS = 6
 
 
@@ -70,11 +67,6 @@ class Puller(Protocol):
     def __call__(self, place: Place, launch: Launch) -> Pulled:
         """Get it; says in the slot's log what was done."""
         ...
-
-
-def end_with_parent() -> None:
-    """Runs in the child before it executes: the kernel ends it with the sandbox, even after a kill -9."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Hosting(Protocol):
@@ -110,7 +102,12 @@ class Worker:
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Fork | None = None
+
+    @property
+    def site(self) -> str:
+        """Of which app it is."""
+        return dict(self.launch.environment).get(SITE_NAME, "")
 
     @property
     def database_url(self) -> str:
@@ -120,7 +117,7 @@ class Worker:
     @property
     def pid(self) -> int | None:
         """The process while it lives."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
+        return self._process.pid if self._process is not None else None
 
     @contextmanager
     def answering(self) -> Generator[None]:
@@ -140,29 +137,22 @@ class Worker:
             if self.launch.release is None:
                 return
             port = "-1" if broken else "0"
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sandbox.fundrbolt", "--release", self.launch.release, "--port", port),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**dict(self.launch.environment), "WEBSITE_INSTANCE_ID": self.instance},
-                cwd=Path(__file__).parents[1],
-                preexec_fn=end_with_parent,
-            )
-            self._pump = asyncio.create_task(self._tell_lines(self._process))
-            self.port = await self._announced_port(self._process)
+            environment = {**dict(self.launch.environment), "WEBSITE_INSTANCE_ID": self.instance}
+            self._process = Fork(main, ["--release", self.launch.release, "--port", port], environment)
+            self._pump = asyncio.create_task(self._tell_lines(await self._process.errors()))
+            self.port = await self._announced_port(await self._process.output())
         finally:
             self.settled.set()
 
-    async def _tell_lines(self, process: asyncio.subprocess.Process) -> None:
-        while process.stderr is not None and (line := await process.stderr.readline()):
+    async def _tell_lines(self, errors: asyncio.StreamReader) -> None:
+        while line := await errors.readline():
             self._tell(line.decode("utf-8", "replace").rstrip())
 
-    async def _announced_port(self, process: asyncio.subprocess.Process) -> int | None:
+    async def _announced_port(self, output: asyncio.StreamReader) -> int | None:
         line = b""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.launch.start_seconds):
-                line = await process.stdout.readline() if process.stdout is not None else b""
+                line = await output.readline()
         words, _, number = line.decode("ascii", "replace").strip().rpartition(" ")
         return int(number) if words == "listening on" and number.isdecimal() else None
 
@@ -175,8 +165,8 @@ class Worker:
 
     def kill(self) -> None:
         """What an out-of-memory killer does."""
-        if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
 
     async def stop(self, drain_seconds: float) -> None:
         """Let requests under way finish, for at most `drain_seconds`; then end the process."""
@@ -184,7 +174,7 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 await self._idle.wait()
-        if self.pid is not None and self._process is not None:
+        if self._process is not None and self._process.pid is not None:
             self._process.terminate()
             try:
                 async with asyncio.timeout(STOP_SECONDS):
@@ -211,10 +201,16 @@ class Workers:
         self._pull = pull
         self._logs = logs
         self._at: dict[Spot, Worker] = {}
+        self._alive: list[Worker] = []
+        """Those that serve, those that start, and those that are being ended."""
         self._locks: defaultdict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._deaths: defaultdict[Spot, int] = defaultdict(int)
         self._turns: defaultdict[Place, int] = defaultdict(int)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def processes(self) -> list[tuple[int, str]]:
+        """Every process there is, and its app."""
+        return [(worker.pid, worker.site) for worker in self._alive if worker.pid is not None]
 
     def all_at(self, place: Place) -> list[Worker]:
         """The processes that serve `place`, one for each instance."""
@@ -273,6 +269,7 @@ class Workers:
             self._logs.app(now_at[0], line)
 
         made = Worker(launch, tell, spot[1])
+        self._alive = [each for each in self._alive if each.pid is not None or not each.settled.is_set()] + [made]
         return made
 
     async def _start(self, place: Place, new: Worker) -> Pulled:

@@ -17,7 +17,7 @@ from sandbox.keyvault.start import furnish
 from sandbox.pace import Pace
 from sandbox.postgresql import start as database_servers
 from sandbox.postgresql.clusters import Clusters
-from sandbox.processes import Launch, Place, Pulled, Workers
+from sandbox.processes import SITE_NAME, Launch, Place, Pulled, Workers
 from sandbox.registry import images
 from sandbox.start import release_of, starting_state
 from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
@@ -147,6 +147,10 @@ class World:
             if any(host in worker.database_url for worker in self.workers.all_at(place) for host in hosts)
         ]
 
+    def app_processes(self) -> list[tuple[int, str]]:
+        """Every process on the app's side of the network, and its app."""
+        return [*self.workers.processes(), *self.guests.processes()]
+
     def _start_delay_seconds(self) -> float:
         """Every process is started so much later, because of a fault."""
         return max((float(each.options["seconds"]) for each in self.state.faults if each.name == SLOW_START), default=0)
@@ -170,7 +174,7 @@ class World:
     def base_environment(self, site: Site) -> dict[str, str]:
         """What every process on the app's side of the network gets."""
         # libpq's own name for the authorities that it trusts.
-        return BASE_ENVIRONMENT | {"WEBSITE_SITE_NAME": site.name, "PGSSLROOTCERT": str(self.folder.ca_bundle)}
+        return BASE_ENVIRONMENT | {SITE_NAME: site.name, "PGSSLROOTCERT": str(self.folder.ca_bundle)}
 
     def instances_of(self, place: Place) -> list[str]:
         """The ids of the instances that a place must run on. Slots of an app, and apps of a plan, share them."""

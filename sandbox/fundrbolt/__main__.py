@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -40,9 +41,9 @@ async def serve(settings: Settings) -> None:
         await runner.cleanup()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run; the status is 0 after SIGTERM, 1 when the port cannot be had, 2 for a setting that makes no sense."""
-    settings = read_settings(None, os.environ)
+    settings = read_settings(arguments, os.environ)
     logging.basicConfig(format=f"%(asctime)s {settings.release} %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         asyncio.run(serve(settings))

@@ -1,6 +1,8 @@
 """Where a connection comes from: an app's process has its app's outbound address, anybody else the operators'."""
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -10,7 +12,6 @@ from sandbox.outbound import outbound_address
 OPERATOR = "203.0.113.10"
 """Where people and their tools come from, as a firewall sees it."""
 WITHIN_AZURE = "0.0.0.0"  # noqa: S104 -- nothing listens on it: a rule from it to itself stands for all of Azure
-SITE_NAME = "WEBSITE_SITE_NAME"
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,18 @@ class Source:
 PEOPLE = Source(OPERATOR, f"127.{OPERATOR.partition('.')[2]}", within_azure=False)
 
 
-async def source_of(client: tuple[str, int]) -> Source:
-    """Where the connection with this client's end comes from."""
-    site = await asyncio.to_thread(_site_of, client)
+async def source_of(client: tuple[str, int], sites: Iterable[tuple[int, str]]) -> Source:
+    """Where the connection with this client's end comes from; `sites` are the apps' processes and their apps."""
+    site = await asyncio.to_thread(_site_of, client, list(sites))
     if site is None:
         return PEOPLE
     return Source(outbound_address(site), outbound_address(site), within_azure=True)
 
 
-def _site_of(client: tuple[str, int]) -> str | None:
-    """The app whose process has this end of a connection. Apps run as children of the sandbox."""
-    for process in psutil.Process().children():
-        try:
-            site = process.environ().get(SITE_NAME)
-            if site is not None and any(each.laddr == client for each in process.net_connections("tcp4")):
+def _site_of(client: tuple[str, int], sites: list[tuple[int, str]]) -> str | None:
+    """The app whose process has this end of a connection."""
+    for pid, site in sites:
+        with suppress(psutil.Error):
+            if any(each.laddr == client for each in psutil.Process(pid).net_connections("tcp4")):
                 return site
-        except psutil.Error:
-            continue
     return None

@@ -222,6 +222,8 @@ async def test_another_image_is_a_deployment_too(sdk, control, swapped):
 
 async def test_a_reset_takes_a_swap_back_without_starting_anything(arm, control, swapped):
     before = {name: slot.pid for name, slot in control.status().sites["production"].slots.items()}
+    # After the swap the slot is started again: not before this test has ended.
+    control.break_("slow-start", seconds=60)
     await arm.swap()
     await swapped(1)
     control.reset()
