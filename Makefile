@@ -26,7 +26,7 @@ up: install      ## Sandbox, Prefect server with UI, and worker, until Ctrl-C
 	@$(BIN)/python -m deployments.up
 
 test: install lint types contracts  ## Lint, types, import contracts and every test
-	$(BIN)/pytest -n 4 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 torture: install ## Kill and resume a hundred rollbacks at random moments; up to 40 minutes
 	PYTHONPATH=tests $(BIN)/python tests/torture.py

@@ -21,7 +21,7 @@ ENVIRONMENT_START = 47
 """Where the memory that holds the environment begins: its place in `/proc/PID/stat` behind the program's name."""
 ROOM, ROOM_BYTES = "SANDBOX_ROOM", 65536
 """A variable of the fork server's own, whose memory has room for what its children show."""
-IMPORTED = ["sandbox.fundrbolt.__main__", "sandbox.fundrbolt.postgres", "sandbox.fundrbolt.sqlite"]
+IMPORTED = ["sandbox.fork_server"]
 
 
 def end_with_parent() -> None:

@@ -37,7 +37,8 @@ io_method = sync
 jit = off
 wal_level = replica
 archive_mode = on
-archive_command = 'test ! -f "../archive/%f" && cp "%p" "../archive/%f.tmp" && mv "../archive/%f.tmp" "../archive/%f"'
+archive_library = basic_archive
+basic_archive.archive_directory = '../archive'
 password_encryption = scram-sha-256
 log_connections = ''
 # Statements can hold passwords.
@@ -171,10 +172,11 @@ class Cluster:
             return await cursor.fetchall() if cursor.description is not None else []
 
     async def copy_to(self, target: "Cluster") -> None:
-        """Copy the data of this cluster, which must not run, as the data and the base backup of a new one."""
+        """Copy the data of this cluster, which never runs again, as the data of a new one, whose base backup it is."""
         target.archive.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for into in (target.base, target.data):
-            await copy_tree(self.data, into)
+        await copy_tree(self.data, target.data)
+        # Nobody writes in either.
+        target.base.symlink_to(self.data)
 
     async def back_up(self) -> None:
         """Take a base backup of the running server."""
@@ -186,6 +188,8 @@ class Cluster:
             *("--host", self.address, "--port", str(UPSTREAM_PORT), "--username", SUPERUSER, "--no-password"),
             environment={"PGPASSWORD": self.password},
         )
+        if self.base.is_symlink():
+            self.base.unlink()
         beside.replace(self.base)
 
     async def restore(self, source: "Cluster", instant: datetime) -> None:
@@ -199,7 +203,7 @@ class Cluster:
         await self._predecessor_gone()
         await remove_tree(self.folder)
         self.archive.mkdir(parents=True, mode=0o700)
-        await copy_tree(source.base, self.data)
+        await copy_tree(source.base.resolve(), self.data)
         (self.data / "postgresql.auto.conf").write_text("")
         (self.data / "recovery.signal").touch()
         await self.start(

@@ -1,17 +1,21 @@
 """Where a connection comes from: an app's process has its app's outbound address, anybody else the operators'."""
 
 import asyncio
+import ipaddress
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-
-import psutil
+from pathlib import Path
 
 from sandbox.outbound import outbound_address
 
 OPERATOR = "203.0.113.10"
 """Where people and their tools come from, as a firewall sees it."""
 WITHIN_AZURE = "0.0.0.0"  # noqa: S104 -- nothing listens on it: a rule from it to itself stands for all of Azure
+TABLE = Path("/proc/net/tcp")
+INODE = 7
+"""Where a line of the table tells the socket's number, counted behind its own end."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,23 @@ async def source_of(client: tuple[str, int], sites: Iterable[tuple[int, str]]) -
 
 def _site_of(client: tuple[str, int], sites: list[tuple[int, str]]) -> str | None:
     """The app whose process has this end of a connection."""
-    for pid, site in sites:
-        with suppress(psutil.Error):
-            if any(each.laddr == client for each in psutil.Process(pid).net_connections("tcp4")):
-                return site
-    return None
+    number = _socket_of(client)
+    return next((site for pid, site in sites if number in _sockets_in(pid)), None) if number else None
+
+
+def _socket_of(client: tuple[str, int]) -> bytes:
+    """The number of the socket with this end, as the kernel's table of sockets has it; empty if it is gone."""
+    # Most lines are of connections that are over: they are not worth parsing.
+    address = int.from_bytes(ipaddress.IPv4Address(client[0]).packed, sys.byteorder)
+    _, found, rest = TABLE.read_bytes().partition(f": {address:08X}:{client[1]:04X} ".encode())
+    return rest.split(maxsplit=INODE + 1)[INODE] if found else b""
+
+
+def _sockets_in(pid: int) -> set[bytes]:
+    """The numbers of a process's sockets; none of one that is gone."""
+    held: set[bytes] = set()
+    with suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                held.add(str(each.readlink()).removeprefix("socket:[").removesuffix("]").encode())
+    return held
