@@ -3,7 +3,10 @@
 Its children hold the pipe by which it would notice by itself.
 """
 
-from sandbox.forks import end_with_parent
-from sandbox.fundrbolt import __main__, postgres, sqlite  # noqa: F401
+from importlib import import_module
 
+from sandbox.forks import end_with_parent
+
+for name in ("__main__", "postgres", "sqlite"):
+    import_module(f"sandbox.fundrbolt.{name}")
 end_with_parent()

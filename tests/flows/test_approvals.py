@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from approving import LEAD, SCOPE, WaitingRun, ask_for_approval
 from azure_names import GROUP, SUBSCRIPTION
+from dying import begin
 from support import ROOT, V2, V3, Sandbox, World, run_flow
 
 from rollback.approvals.handover import Offer, ask, hand_over
@@ -201,10 +201,10 @@ async def test_a_run_that_is_cancelled_while_it_waits_has_touched_nothing(world:
     assert Store(state).leases.read("production") is None
 
 
-def wait_until_it_waits(state: Path, child: "subprocess.Popen[bytes]") -> RunFolder:
+def wait_until_it_waits(state: Path, child: ForkServerProcess) -> RunFolder:
     deadline = time.monotonic() + 40
     while True:
-        assert child.poll() is None
+        assert child.is_alive()
         assert time.monotonic() < deadline, "it never waited"
         with suppress(NotWaiting, IndexError, OSError):
             folder = Store(state).latest(1)[0]
@@ -215,15 +215,15 @@ def wait_until_it_waits(state: Path, child: "subprocess.Popen[bytes]") -> RunFol
 
 def kill_while_it_waits(state: Path, *tokens: str) -> str:
     """A run in a process of its own, killed as hard as it gets after it was given these approvals; its name."""
-    command = [sys.executable, "tests/dying_run.py", "at no", "point"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-        try:
-            folder = wait_until_it_waits(state, child)
-            for token in tokens:
-                offer = Offer.model_validate({"plan_hash": ask(folder.folder).plan_hash, "token": token})
-                assert hand_over(folder.folder, offer).accepted
-        finally:
-            child.send_signal(signal.SIGKILL)
+    child = begin(None)
+    try:
+        folder = wait_until_it_waits(state, child)
+        for token in tokens:
+            offer = Offer.model_validate({"plan_hash": ask(folder.folder).plan_hash, "token": token})
+            assert hand_over(folder.folder, offer).accepted
+    finally:
+        child.kill()
+        child.join()
     return folder.header.run
 
 

@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,9 +12,11 @@ import pytest
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.web.aio import WebSiteManagementClient
 from azure_names import GROUP, SUBSCRIPTION
+from dying import run_killed_at
 from restoring import APPS, SOURCE, Databases, plan_of, quick_restore_file, run_restore
-from support import ROOT, World, run_flow
+from support import World, run_flow
 
+from flows.restore_database import restore_database
 from flows.undo_restore_database import undo_restore_database
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
@@ -133,9 +132,7 @@ async def test_a_run_killed_around_its_maintenance_is_gone_on_with_and_puts_the_
 ) -> None:
     set_before = await settings()
     point = await databases.instant()
-    command = [sys.executable, "tests/dying_restore.py", point.isoformat(), event, step]
-    ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=False, capture_output=True, timeout=90)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    await asyncio.to_thread(run_killed_at, event, step, restore_database, restore_point=point.isoformat())
     outcome = await run_restore(resume=Store(tmp_path / "state").latest(1)[0].header.run)
     assert outcome.end_state is EndState.RESTORED, outcome
     assert await settings() == set_before

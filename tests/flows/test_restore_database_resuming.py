@@ -1,15 +1,15 @@
 """Killed at every step and gone on with: one server, one secret version, one export, and everything follows."""
 
 import asyncio
-import signal
-import subprocess
-import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from dying import run_killed_at
 from restoring import APPS, SOURCE, Databases, quick_restore_file, run_restore
-from support import ROOT, World
+from support import World
 
+from flows.restore_database import restore_database
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
 from rollback.runs import Store
@@ -38,10 +38,8 @@ def databases(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Databases(world)
 
 
-def run_killed_at(point: str, event: Event, step: str) -> None:
-    command = [sys.executable, "tests/dying_restore.py", point, event, step]
-    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=90)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+def restore_killed_at(point: datetime, event: Event, step: str) -> None:
+    run_killed_at(event, step, restore_database, restore_point=point.isoformat())
 
 
 @pytest.mark.parametrize(("event", "step"), POINTS)
@@ -49,7 +47,7 @@ async def test_a_killed_run_is_gone_on_with_and_makes_everything_once(
     databases: Databases, tmp_path: Path, event: Event, step: str
 ) -> None:
     point = await databases.instant()
-    await asyncio.to_thread(run_killed_at, point.isoformat(), event, step)
+    await asyncio.to_thread(restore_killed_at, point, event, step)
     killed = Store(tmp_path / "state").latest(1)[0]
     outcome = await run_restore(resume=killed.header.run)
     assert outcome.end_state is EndState.RESTORED, outcome
@@ -63,7 +61,7 @@ async def test_a_killed_run_is_gone_on_with_and_makes_everything_once(
 async def test_a_run_killed_while_it_was_taken_back_goes_on_taking_back(databases: Databases, tmp_path: Path) -> None:
     point = await databases.instant()
     databases.control.break_("pg-restore-fails")
-    await asyncio.to_thread(run_killed_at, point.isoformat(), Event.STEP_STARTED, "Lift the fence")
+    await asyncio.to_thread(restore_killed_at, point, Event.STEP_STARTED, "Lift the fence")
     outcome = await run_restore(resume=Store(tmp_path / "state").latest(1)[0].header.run)
     assert outcome.end_state is EndState.TAKEN_BACK, outcome
     assert await databases.parameter("default_transaction_read_only") == "off"

@@ -1,13 +1,11 @@
 """Killed or cancelled at every point of the journal, and gone on with: one swap, and it says where things stand."""
 
 import asyncio
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT, V2, V3, World, run_flow
+from dying import run_killed_at
+from support import V2, V3, World, run_flow
 
 from rollback.errors import EnvironmentLocked, RunUnknown
 from rollback.journal import Entry, Event
@@ -26,13 +24,6 @@ POINTS = [
     pytest.param(Event.STEP_STARTED, "Record what served", id="before the record"),
     pytest.param(Event.STEP_FINISHED, "Record what served", id="after the record"),
 ]
-
-
-def run_killed_at(event: Event, step: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "tests/dying_run.py", event, step], cwd=ROOT, check=False, capture_output=True, timeout=60
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
 
 
 def assert_right_and_once(world: World) -> None:

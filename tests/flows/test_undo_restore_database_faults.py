@@ -1,15 +1,13 @@
 """Every fault of an undone restore: both servers as they were before the cut-over, forwards only after it."""
 
 import asyncio
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from approving import WaitingRun
+from dying import run_killed_at
 from restoring import APPS, Databases, plan_of, quick_restore_file, run_restore
-from support import ROOT, World, run_flow
+from support import World, run_flow
 
 from flows.undo_restore_database import undo_restore_database
 from rollback.journal import Entry, Event
@@ -153,17 +151,11 @@ async def test_a_role_that_a_cut_off_try_kept_from_signing_in_is_known_as_ours(
     assert "Role fundrbolt_app may not sign in." in outcome.done
 
 
-def killed_at(restore: str, resume: str, event: Event, step: str) -> None:
-    command = [sys.executable, "tests/dying_undo.py", restore, resume, event, step]
-    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=90)
-    assert ended.returncode == -signal.SIGKILL, f"{step}: {ended.stderr.decode()}"
-
-
 async def test_a_run_killed_at_every_step_makes_one_version_and_one_file(databases: Databases, tmp_path: Path) -> None:
     restore = await restored(databases)
     run = ""
     for event, step in POINTS:
-        await asyncio.to_thread(killed_at, restore.run, run, event, step)
+        await asyncio.to_thread(run_killed_at, event, step, undo_restore_database, restore=restore.run, resume=run)
         run = Store(tmp_path / "state").latest(1)[0].header.run
     outcome = await undo(restore, resume=run)
     assert outcome.end_state is EndState.ROLLED_BACK, outcome
