@@ -106,7 +106,9 @@ class Front:
             writer.close()
 
     async def _connect(self, server: FlexibleServer, reader: StreamReader, writer: StreamWriter) -> None:
-        source = await source_of(writer.get_extra_info("peername"), self._world.app_processes())
+        source = await source_of(
+            writer.get_extra_info("peername"), writer.get_extra_info("sockname"), self._world.app_processes()
+        )
         encrypted, startup = False, await protocol.read_startup(reader)
         while startup.code in (protocol.SSL_REQUEST, protocol.GSS_REQUEST):
             takes = startup.code == protocol.SSL_REQUEST and not encrypted
