@@ -67,11 +67,11 @@ class Command:
         return Ended(status, self.out, self._err.read_text(encoding="utf-8"))
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], pause_seconds: float = 0.05) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "the condition was never met"
-        time.sleep(0.05)
+        time.sleep(pause_seconds)
 
 
 def plain_environment(**changes: str) -> dict[str, str]:

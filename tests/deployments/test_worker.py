@@ -22,6 +22,8 @@ from rollback.journal import Event
 from rollback.runs import Store
 
 REASON = ("--reason", "checkout fails")
+ASK_SECONDS = 0.3
+"""Between two questions to the server, which works for each answer."""
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -64,7 +66,7 @@ class Prefect:
         return self.ask("GET", f"/flow_runs/{run}")
 
     def state_at_end(self, run: str) -> tuple[str, str, str]:
-        wait_until(lambda: self.run(run)["state"]["type"] in FINAL)
+        wait_until(lambda: self.run(run)["state"]["type"] in FINAL, ASK_SECONDS)
         state = self.run(run)["state"]
         return state["type"], state["name"], state["message"] or ""
 
@@ -149,7 +151,7 @@ def test_a_run_shows_what_it_did_under_its_own_name(prefect: Prefect, world: Wor
     assert prefect.run(run)["name"] == "roll-back-backend/production to v1.2.2"
     found = prefect.ask("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
     assert {"plan", "steps", "outcome"} <= {artifact["key"] for artifact in found}
-    wait_until(lambda: "Swap slots" in logs_of(prefect, run))
+    wait_until(lambda: "Swap slots" in logs_of(prefect, run), ASK_SECONDS)
     assert (world.serving, world.swaps) == (V2, ["client"])
 
 
@@ -263,7 +265,7 @@ def test_a_run_that_dies_again_and_again_stays_crashed_until_somebody_retries_it
     name = run.replace("-", "")[:8]
     for tries in (1, 2, 3):
         wait_until(lambda tries=tries: started_in(store, run) == tries)
-        wait_until(lambda tries=tries: prefect.states(run).count("RUNNING") == tries)
+        wait_until(lambda tries=tries: prefect.states(run).count("RUNNING") == tries, ASK_SECONDS)
         kill_the_process_of(prefect, run)
     kind, _, message = prefect.state_at_end(run)
     assert kind == "CRASHED"
@@ -299,7 +301,7 @@ def test_a_run_that_is_at_work_is_not_started_twice(prefect: Prefect, store: Sto
     wait_until(lambda: swap_is_sent(store, run))
     pid = prefect.run(run)["infrastructure_pid"]
     retry_in_the_ui(prefect, run)
-    wait_until(lambda: "not started twice" in (prefect.run(run)["state"]["message"] or ""))
+    wait_until(lambda: "not started twice" in (prefect.run(run)["state"]["message"] or ""), ASK_SECONDS)
     assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
     assert prefect.run(run)["infrastructure_pid"] == pid
     assert started_in(store, run) == 1

@@ -37,7 +37,7 @@ def wait_until(found: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + WAIT_SECONDS
     while not (value := found()):
         assert time.monotonic() < deadline, "the condition was never met"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return value
 
 
