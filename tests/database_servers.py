@@ -71,7 +71,8 @@ class Servers:
             except HttpResponseError as error:
                 if error.error is None or error.error.code != "InvalidRestorePointInTime":
                     raise
-                await asyncio.sleep(0.05)
+                # Not more often: Azure takes only so many writes.
+                await asyncio.sleep(0.3)
 
     async def let_in(self, name: str) -> str:
         """Let the rollback principal sign in on a restored server; returns where that is."""
