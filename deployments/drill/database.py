@@ -26,7 +26,6 @@ BAD, GOOD = "v1.2.3", "v1.2.2"
 APPROVERS = ("lead", "second")
 ENOUGH_DAMAGE = 5
 """Donations of which only a zero is left, before anybody would call for a restore."""
-RATE = 40.0
 Say = Callable[[str], None]
 
 
@@ -40,7 +39,7 @@ def rehearse(platform: LocalPlatform, pace: str, say: Say) -> int:
     say("Starting a local Azure, and Prefect beside it …")
     platform.start_sandbox("--pace", pace)
     platform.ask_sandbox("break", "redeploy", f"release={GOOD}", "slot=production")
-    users = Users(platform, rate=RATE)
+    users = Users(platform)
     users.wait(lambda seen: all_good(seen, GOOD), f"users were not served by {GOOD}")
     platform.wait_for_server()
     say(f"Prefect's UI: {platform.ui_url}")

@@ -19,6 +19,8 @@ GOOD_INTERVALS = 4
 WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 
+REQUESTS_A_SECOND = 20.0
+
 
 class Interval(BaseModel):
     """What users got in half a second."""
@@ -48,12 +50,12 @@ class UsersNotServed(Permanent):
 class Users:
     """The traffic generator, and what it has counted so far."""
 
-    def __init__(self, platform: LocalPlatform, rate: float = 20) -> None:
+    def __init__(self, platform: LocalPlatform) -> None:
         self._file = platform.folder / "traffic.jsonl"
         self._file.touch()
         self._accepted = platform.folder / "accepted.jsonl"
         self._accepted.touch()
-        options = ["--url", PUBLIC_URL, "--interval", str(INTERVAL_SECONDS), "--rate", str(rate)]
+        options = ["--url", PUBLIC_URL, "--interval", str(INTERVAL_SECONDS), "--rate", str(REQUESTS_A_SECOND)]
         files = ["--out", str(self._file), "--accepted", str(self._accepted)]
         platform.start("traffic", "-m", "sandbox.traffic", *options, *files)
 
