@@ -50,20 +50,13 @@ def waiting(world: World, tmp_path: Path) -> Generator[tuple[Command, RunFolder]
 
 
 @pytest.fixture
-def approve(people: dict[str, dict[str, str | None]]) -> Approve:
-    def approves(who: str, *arguments: str, typed: str = "") -> Ended:
+def approve(people: dict[str, dict[str, str | None]], tmp_path: Path) -> Approve:
+    def approves(who: str, *arguments: str, typed: str = "", fresh: bool = False) -> Ended:
         changed = plain_environment() | people[who]
-        ended = subprocess.run(
-            [sys.executable, "-m", "deployments.cli", "approve", *arguments],
-            cwd=ROOT,
-            env={name: value for name, value in changed.items() if value is not None},
-            input=typed,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in ended.stderr
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        environment = {name: value for name, value in changed.items() if value is not None}
+        ended = Command(tmp_path, environment, "approve", *arguments, typed=typed, fresh=fresh).end()
+        assert "Traceback" not in ended.err
+        return ended
 
     return approves
 
@@ -82,7 +75,7 @@ def test_the_plan_is_shown_and_its_hash_typed(
     waiting: tuple[Command, RunFolder], approve: Approve, world: World
 ) -> None:
     command, folder = waiting
-    ended = approve("lead", folder.header.run, "--note", "looks right", typed=f"{plan_hash(folder)[:8]}\n")
+    ended = approve("lead", folder.header.run, "--note", "looks right", typed=f"{plan_hash(folder)[:8]}\n", fresh=True)
     assert ended.status == 0, ended.err
     assert "Swap slots" in ended.out
     assert "signed by one person of the approvers' group, by rule 1" in ended.out
@@ -94,12 +87,11 @@ def test_the_plan_is_shown_and_its_hash_typed(
     assert world.serving == V2
 
 
-def test_status_says_who_waits_and_how_to_approve(waiting: tuple[Command, RunFolder]) -> None:
+def test_status_says_who_waits_and_how_to_approve(waiting: tuple[Command, RunFolder], tmp_path: Path) -> None:
     _, folder = waiting
-    told = [sys.executable, "-m", "deployments.cli", "status"]
-    ended = subprocess.run(told, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    (line,) = [each for each in ended.stdout.splitlines() if "waits for approval until" in each]
+    ended = Command(tmp_path, plain_environment(), "status", fresh=True).end()
+    assert ended.status == 0, ended.err
+    (line,) = [each for each in ended.out.splitlines() if "waits for approval until" in each]
     assert line.endswith(f"rollback approve {folder.header.run}")
 
 

@@ -17,16 +17,16 @@ REASON = ("--reason", "checkout fails")
 
 @pytest.fixture
 def start(world: World, tmp_path: Path) -> Callable[..., Command]:
-    def starts(*arguments: str, **changes: str) -> Command:
-        return Command(tmp_path, plain_environment(**changes), *arguments)
+    def starts(*arguments: str, fresh: bool = False, **changes: str) -> Command:
+        return Command(tmp_path, plain_environment(**changes), *arguments, fresh=fresh)
 
     return starts
 
 
 @pytest.fixture
 def rollback(start: Callable[..., Command]) -> Callable[..., Ended]:
-    def runs(*arguments: str, **changes: str) -> Ended:
-        return start(*arguments, **changes).end()
+    def runs(*arguments: str, fresh: bool = False, **changes: str) -> Ended:
+        return start(*arguments, fresh=fresh, **changes).end()
 
     return runs
 
@@ -159,7 +159,7 @@ def test_wrong_usage_ends_with_2_and_starts_nothing(
 
 
 def test_without_a_server_it_says_so_and_does_the_same_by_itself(rollback: Callable[..., Ended], world: World) -> None:
-    ended = rollback(*RUN, "production", *REASON)
+    ended = rollback(*RUN, "production", *REASON, fresh=True)
     assert ended.status == 0, ended.err
     assert ended.out.count("Running in this process, without Prefect: PREFECT_API_URL is not set.") == 1
     assert "rolled back: production serves v1.2.2 again, verified from outside." in ended.out
@@ -183,7 +183,7 @@ def test_a_plan_tells_steps_facts_and_warnings_and_touches_nothing(
 ) -> None:
     world.control.break_("sticky-differs")
     since = datetime.now(UTC)
-    ended = rollback("plan", "roll-back-backend", "--environment", "production")
+    ended = rollback("plan", "roll-back-backend", "--environment", "production", fresh=True)
     assert ended.status == 0, ended.err
     order = [
         ended.out.index(text) for text in ("1. Swap slots", "Production now: v1.2.3", "Good to know", " planned: ")
