@@ -28,6 +28,8 @@ ROOT = TESTS.parent
 OURS = ("deployments", "flows", "rollback", "tasks")
 WITH_PREFECT = ("flows", "tasks")
 """The packages that import Prefect."""
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Where the trusted certificates are. Reading them takes longer than all the rest of a small command."""
 
 Streams = tuple[Path, Path, Path]
 """Where standard input comes from, and where standard output and standard error go."""
@@ -82,9 +84,11 @@ def take_environment(environment: Mapping[str, str]) -> None:
     """Called in the child: have exactly this environment, in what aiohttp has read of it before as well."""
     import aiohttp.connector
 
+    trusted = [os.environ.get(name) for name in AUTHORITIES]
     os.environ.clear()
     os.environ.update(environment)
-    vars(aiohttp.connector)["_SSL_CONTEXT_VERIFIED"] = ssl.create_default_context()
+    if trusted != [os.environ.get(name) for name in AUTHORITIES]:
+        vars(aiohttp.connector)["_SSL_CONTEXT_VERIFIED"] = ssl.create_default_context()
 
 
 def _run_module(module: str, arguments: tuple[str, ...], environment: dict[str, str], streams: Streams) -> None:

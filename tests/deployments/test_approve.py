@@ -1,19 +1,18 @@
 """`rollback approve`: shows the plan, takes one's word for exactly that plan, and says what the run made of it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from approving import ask_for_approval
 from rollback_command import RUN, Command, Ended, plain_environment, wait_until
-from support import ROOT, V2, V3, Sandbox, World
+from support import V2, V3, Sandbox, World
 
 from rollback.backend_plans import SwapPlan
 from rollback.journal import Event
 from rollback.runs import RunFolder, Store
+from sandbox.commands import environment
+from sandbox.folder import Folder
 
 Approve = Callable[..., Ended]
 
@@ -26,11 +25,8 @@ def people(running_sandbox: Sandbox) -> dict[str, dict[str, str | None]]:
 
 
 def _sign_in(running: Sandbox, who: str) -> dict[str, str | None]:
-    command = [sys.executable, "-m", "sandbox", "env", "--as", who, "--state", str(running.folder)]
-    script = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
-    shell = f"{script}\nenv -0"
-    told = subprocess.run(["sh", "-c", shell], check=True, env={"PATH": os.environ["PATH"]}, capture_output=True)
-    found = dict(each.split("=", 1) for each in told.stdout.decode().split("\0") if each.startswith("AZURE_"))
+    told = environment(Folder(running.folder), who)
+    found = {name: value for name, value in told.items() if name.startswith("AZURE_")}
     return {"AZURE_CLIENT_SECRET": None, "AZURE_USERNAME": None, "AZURE_PASSWORD": None, **found}
 
 
@@ -53,8 +49,8 @@ def waiting(world: World, tmp_path: Path) -> Generator[tuple[Command, RunFolder]
 def approve(people: dict[str, dict[str, str | None]], tmp_path: Path) -> Approve:
     def approves(who: str, *arguments: str, typed: str = "", fresh: bool = False) -> Ended:
         changed = plain_environment() | people[who]
-        environment = {name: value for name, value in changed.items() if value is not None}
-        ended = Command(tmp_path, environment, "approve", *arguments, typed=typed, fresh=fresh).end()
+        given = {name: value for name, value in changed.items() if value is not None}
+        ended = Command(tmp_path, given, "approve", *arguments, typed=typed, fresh=fresh).end()
         assert "Traceback" not in ended.err
         return ended
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from rollback_command import RUN, Command, Ended, plain_environment
 from support import V2, V3, World
 
 REASON = ("--reason", "checkout fails")
+EXIT_STATUSES = ((0, "rolled back"), (4, "refused"), (6, "failed part-way"), (130, "cancelled"))
 
 
 @pytest.fixture
@@ -57,6 +59,15 @@ def assert_refused_untouched(ended: Ended, world: World, since: datetime, *words
     assert not [each for each in asked if each.startswith(("PUT", "PATCH", "DELETE")) or each.endswith("slotsswap")]
     assert world.swaps == []
     assert world.serving == V3
+
+
+def test_help_names_each_command_and_exit_status(tmp_path: Path) -> None:
+    ended = Command(tmp_path, plain_environment(), "--help", fresh=True).end()
+    assert (ended.status, ended.err) == (0, "")
+    for command in ("approve", "completion", "doctor", "plan", "run", "status", "versions"):
+        assert f"\n  {command} " in ended.out
+    for number, state in EXIT_STATUSES:
+        assert re.search(rf"^ +{number}  .*{state}", ended.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])
