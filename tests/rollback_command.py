@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forked import ForkedModule, Streams
 from support import ROOT
 
 WAIT_SECONDS = 90.0
 """For two cores that others use too; what waits so long has failed."""
 RUN = ("run", "roll-back-backend", "--environment")
+MODULE = "deployments.cli"
 
 
 @dataclass(frozen=True)
@@ -30,21 +32,22 @@ class Ended:
 
 
 class Command:
-    """`rollback`, running."""
+    """`rollback`, running: `fresh` in an interpreter of its own, otherwise forked from one that has what it imports.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
+    A fresh one finds an import that is missing, and costs seconds of a processor.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *arguments: str, typed: str = "", fresh: bool = False
+    ) -> None:
         number = len(list(folder.glob("command-*.out")))
-        self._out, self._err = folder / f"command-{number}.out", folder / f"command-{number}.err"
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.cli", *arguments],
-                cwd=ROOT,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+        typing, self._out, self._err = (folder / f"command-{number}.{each}" for each in ("in", "out", "err"))
+        for file in (self._out, self._err):
+            file.touch()
+        typing.write_text(typed, encoding="utf-8")
+        streams = (typing, self._out, self._err)
+        start = _start_fresh if fresh else _fork
+        self._process = start(arguments, environment, streams)
 
     @property
     def out(self) -> str:
@@ -63,8 +66,26 @@ class Command:
         finally:
             if self._process.poll() is None:
                 self._process.kill()
-                self._process.wait()
+                self._process.wait(WAIT_SECONDS)
         return Ended(status, self.out, self._err.read_text(encoding="utf-8"))
+
+
+def _fork(arguments: Sequence[str], environment: Mapping[str, str], streams: Streams) -> ForkedModule:
+    return ForkedModule(MODULE, arguments, environment, streams)
+
+
+def _start_fresh(arguments: Sequence[str], environment: Mapping[str, str], streams: Streams) -> subprocess.Popen[bytes]:
+    typing, out, err = streams
+    with typing.open("rb") as stdin, out.open("wb") as stdout, err.open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", MODULE, *arguments],
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
 
 def wait_until(condition: Callable[[], bool], pause_seconds: float = 0.05) -> None:

@@ -1,19 +1,18 @@
 """`rollback approve`: shows the plan, takes one's word for exactly that plan, and says what the run made of it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from approving import ask_for_approval
 from rollback_command import RUN, Command, Ended, plain_environment, wait_until
-from support import ROOT, V2, V3, Sandbox, World
+from support import V2, V3, Sandbox, World
 
 from rollback.backend_plans import SwapPlan
 from rollback.journal import Event
 from rollback.runs import RunFolder, Store
+from sandbox.commands import environment
+from sandbox.folder import Folder
 
 Approve = Callable[..., Ended]
 
@@ -26,11 +25,8 @@ def people(running_sandbox: Sandbox) -> dict[str, dict[str, str | None]]:
 
 
 def _sign_in(running: Sandbox, who: str) -> dict[str, str | None]:
-    command = [sys.executable, "-m", "sandbox", "env", "--as", who, "--state", str(running.folder)]
-    script = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
-    shell = f"{script}\nenv -0"
-    told = subprocess.run(["sh", "-c", shell], check=True, env={"PATH": os.environ["PATH"]}, capture_output=True)
-    found = dict(each.split("=", 1) for each in told.stdout.decode().split("\0") if each.startswith("AZURE_"))
+    told = environment(Folder(running.folder), who)
+    found = {name: value for name, value in told.items() if name.startswith("AZURE_")}
     return {"AZURE_CLIENT_SECRET": None, "AZURE_USERNAME": None, "AZURE_PASSWORD": None, **found}
 
 
@@ -50,20 +46,13 @@ def waiting(world: World, tmp_path: Path) -> Generator[tuple[Command, RunFolder]
 
 
 @pytest.fixture
-def approve(people: dict[str, dict[str, str | None]]) -> Approve:
-    def approves(who: str, *arguments: str, typed: str = "") -> Ended:
+def approve(people: dict[str, dict[str, str | None]], tmp_path: Path) -> Approve:
+    def approves(who: str, *arguments: str, typed: str = "", fresh: bool = False) -> Ended:
         changed = plain_environment() | people[who]
-        ended = subprocess.run(
-            [sys.executable, "-m", "deployments.cli", "approve", *arguments],
-            cwd=ROOT,
-            env={name: value for name, value in changed.items() if value is not None},
-            input=typed,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in ended.stderr
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        given = {name: value for name, value in changed.items() if value is not None}
+        ended = Command(tmp_path, given, "approve", *arguments, typed=typed, fresh=fresh).end()
+        assert "Traceback" not in ended.err
+        return ended
 
     return approves
 
@@ -82,7 +71,7 @@ def test_the_plan_is_shown_and_its_hash_typed(
     waiting: tuple[Command, RunFolder], approve: Approve, world: World
 ) -> None:
     command, folder = waiting
-    ended = approve("lead", folder.header.run, "--note", "looks right", typed=f"{plan_hash(folder)[:8]}\n")
+    ended = approve("lead", folder.header.run, "--note", "looks right", typed=f"{plan_hash(folder)[:8]}\n", fresh=True)
     assert ended.status == 0, ended.err
     assert "Swap slots" in ended.out
     assert "signed by one person of the approvers' group, by rule 1" in ended.out
@@ -94,12 +83,11 @@ def test_the_plan_is_shown_and_its_hash_typed(
     assert world.serving == V2
 
 
-def test_status_says_who_waits_and_how_to_approve(waiting: tuple[Command, RunFolder]) -> None:
+def test_status_says_who_waits_and_how_to_approve(waiting: tuple[Command, RunFolder], tmp_path: Path) -> None:
     _, folder = waiting
-    told = [sys.executable, "-m", "deployments.cli", "status"]
-    ended = subprocess.run(told, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    (line,) = [each for each in ended.stdout.splitlines() if "waits for approval until" in each]
+    ended = Command(tmp_path, plain_environment(), "status", fresh=True).end()
+    assert ended.status == 0, ended.err
+    (line,) = [each for each in ended.out.splitlines() if "waits for approval until" in each]
     assert line.endswith(f"rollback approve {folder.header.run}")
 
 

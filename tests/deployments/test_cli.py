@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -13,20 +14,21 @@ from rollback_command import RUN, Command, Ended, plain_environment
 from support import V2, V3, World
 
 REASON = ("--reason", "checkout fails")
+EXIT_STATUSES = ((0, "rolled back"), (4, "refused"), (6, "failed part-way"), (130, "cancelled"))
 
 
 @pytest.fixture
 def start(world: World, tmp_path: Path) -> Callable[..., Command]:
-    def starts(*arguments: str, **changes: str) -> Command:
-        return Command(tmp_path, plain_environment(**changes), *arguments)
+    def starts(*arguments: str, fresh: bool = False, **changes: str) -> Command:
+        return Command(tmp_path, plain_environment(**changes), *arguments, fresh=fresh)
 
     return starts
 
 
 @pytest.fixture
 def rollback(start: Callable[..., Command]) -> Callable[..., Ended]:
-    def runs(*arguments: str, **changes: str) -> Ended:
-        return start(*arguments, **changes).end()
+    def runs(*arguments: str, fresh: bool = False, **changes: str) -> Ended:
+        return start(*arguments, fresh=fresh, **changes).end()
 
     return runs
 
@@ -57,6 +59,15 @@ def assert_refused_untouched(ended: Ended, world: World, since: datetime, *words
     assert not [each for each in asked if each.startswith(("PUT", "PATCH", "DELETE")) or each.endswith("slotsswap")]
     assert world.swaps == []
     assert world.serving == V3
+
+
+def test_help_names_each_command_and_exit_status(tmp_path: Path) -> None:
+    ended = Command(tmp_path, plain_environment(), "--help", fresh=True).end()
+    assert (ended.status, ended.err) == (0, "")
+    for command in ("approve", "completion", "doctor", "plan", "run", "status", "versions"):
+        assert f"\n  {command} " in ended.out
+    for number, state in EXIT_STATUSES:
+        assert re.search(rf"^ +{number}  .*{state}", ended.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])
@@ -159,7 +170,7 @@ def test_wrong_usage_ends_with_2_and_starts_nothing(
 
 
 def test_without_a_server_it_says_so_and_does_the_same_by_itself(rollback: Callable[..., Ended], world: World) -> None:
-    ended = rollback(*RUN, "production", *REASON)
+    ended = rollback(*RUN, "production", *REASON, fresh=True)
     assert ended.status == 0, ended.err
     assert ended.out.count("Running in this process, without Prefect: PREFECT_API_URL is not set.") == 1
     assert "rolled back: production serves v1.2.2 again, verified from outside." in ended.out
@@ -183,7 +194,7 @@ def test_a_plan_tells_steps_facts_and_warnings_and_touches_nothing(
 ) -> None:
     world.control.break_("sticky-differs")
     since = datetime.now(UTC)
-    ended = rollback("plan", "roll-back-backend", "--environment", "production")
+    ended = rollback("plan", "roll-back-backend", "--environment", "production", fresh=True)
     assert ended.status == 0, ended.err
     order = [
         ended.out.index(text) for text in ("1. Swap slots", "Production now: v1.2.3", "Good to know", " planned: ")

@@ -14,8 +14,8 @@ PRODUCTION = ("doctor", "--environment", "production")
 
 @pytest.fixture
 def rollback(world: World, tmp_path: Path) -> Callable[..., Ended]:
-    def runs(*arguments: str, **changes: str) -> Ended:
-        return Command(tmp_path, plain_environment(**changes), *arguments).end()
+    def runs(*arguments: str, fresh: bool = False) -> Ended:
+        return Command(tmp_path, plain_environment(), *arguments, fresh=fresh).end()
 
     return runs
 
@@ -39,7 +39,7 @@ def test_everything_in_place_is_found_and_only_read(
     rollback: Callable[..., Ended], world: World, tmp_path: Path
 ) -> None:
     since = datetime.now(UTC)
-    ended = rollback("doctor")
+    ended = rollback("doctor", fresh=True)
     assert ended.status == 0, ended.out
     for text in (
         "✓ platform file",

@@ -106,8 +106,8 @@ def prefect(platform: LocalPlatform, world: World) -> Prefect:
 
 @pytest.fixture
 def start(prefect: Prefect, tmp_path: Path) -> Callable[..., Command]:
-    def starts(*arguments: str, **changes: str) -> Command:
-        return Command(tmp_path, prefect.platform.environment | changes, *arguments)
+    def starts(*arguments: str, fresh: bool = False, **changes: str) -> Command:
+        return Command(tmp_path, prefect.platform.environment | changes, *arguments, fresh=fresh)
 
     return starts
 
@@ -175,7 +175,7 @@ def logs_of(prefect: Prefect, run: str) -> str:
 def test_the_command_starts_the_run_there_and_follows_it_to_its_end(
     start: Callable[..., Command], prefect: Prefect, world: World, store: Store
 ) -> None:
-    ended = start(*RUN, "production", *REASON).end()
+    ended = start(*RUN, "production", *REASON, fresh=True).end()
     assert ended.status == 0, ended.out
     assert f"Started in Prefect: {prefect.platform.ui_url}/runs/flow-run/{prefect.latest()}" in ended.out
     assert "Swap slots done" in ended.out
