@@ -32,6 +32,7 @@ from sandbox.postgresql.front import Front
 from sandbox.proxy import ConnectProxy
 from sandbox.recording import Recorder
 from sandbox.registry import service as registry
+from sandbox.ssh import faults as ssh_faults
 from sandbox.start import PUBLIC_HOST
 from sandbox.state import RoleDefinition, new_id
 from sandbox.tokens import new_signing_key
@@ -60,6 +61,7 @@ FAULTS: list[Kind] = [
     *microsoft_postgresql.FAULTS,
     *microsoft_insights.FAULTS,
     *registry.FAULTS,
+    *ssh_faults.KINDS,
     *request_faults.KINDS,
     *public_host.KINDS,
 ]
