@@ -69,6 +69,8 @@ def main() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if terminal == "yes":
         ioctl(0, TIOCSCTTY, 0)
+    # Python ignores it, and what is ignored stays so in the command.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execv(command[0], command)  # noqa: S606 -- this is what it is for
 
 

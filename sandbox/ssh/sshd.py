@@ -154,7 +154,7 @@ class _Session:
 
     async def _take_input(self, process: Process, ends: "_Pipes | _Terminal") -> None:
         """What the client sends: bytes, signals, the size of its window, and the end of it all."""
-        with suppress(*LOST):
+        try:
             while True:
                 try:
                     content = await self._client.stdin.read(CHUNK_BYTES)
@@ -168,6 +168,10 @@ class _Session:
                 if not content:
                     break
                 await ends.write(content)
+        except LOST:
+            # The client has gone, or the process takes nothing any more.
+            pass
+        finally:
             ends.end_input()
 
     async def _give(
