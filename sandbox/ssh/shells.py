@@ -1,4 +1,7 @@
-"""Processes that people start in containers by SSH. Each has its own process group, and ends with the sandbox."""
+"""Processes that people start in containers by SSH. Each has its own process group, and ends with the sandbox.
+
+After a kill -9 of the sandbox that holds for the command itself only, not for what it has started.
+"""
 
 import asyncio
 import os
