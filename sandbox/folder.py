@@ -49,6 +49,9 @@ class Folder:
         self.azure_config = self.root / "azure-cli"
         self.databases = self.root / "databases"
         self.postgresql = self.root / "postgresql"
+        self.images = self.root / "images"
+        self.container_root = self.root / "container-root"
+        self.repository = self.root / "platform.git"
         self._secrets = self.root / "secrets.json"
         self._running = self.root / "running.json"
         self._lock = self.root / "lock"
@@ -60,7 +63,7 @@ class Folder:
                 raise SandboxError(f"{self.root} holds other files: choose an empty or a new folder with --state.")
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.root.chmod(0o700)
-            for inside in (self.azure_config, self.databases, self.postgresql):
+            for inside in (self.azure_config, self.databases, self.postgresql, self.container_root):
                 inside.mkdir(exist_ok=True, mode=0o700)
             self._lock.touch(mode=0o600)
         except OSError as error:

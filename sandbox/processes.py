@@ -161,7 +161,8 @@ class Worker:
         if self._process is not None:
             await self._process.wait()
         if self._pump is not None:
-            await self._pump
+            # Several may wait, and one that gives up must not end it for the others.
+            await asyncio.shield(self._pump)
 
     def kill(self) -> None:
         """What an out-of-memory killer does."""

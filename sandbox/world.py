@@ -19,6 +19,7 @@ from sandbox.postgresql import start as database_servers
 from sandbox.postgresql.clusters import Clusters
 from sandbox.processes import SITE_NAME, Launch, Place, Pulled, Workers
 from sandbox.registry import images
+from sandbox.ssh.shells import Shells
 from sandbox.start import release_of, starting_state
 from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
 
@@ -48,6 +49,7 @@ class World:
         """Images that are on a site's machine already, whatever the registry says."""
         self.workers = Workers(self, self._start_delay_seconds, self._pull, pace, self.logs)
         self.guests = Guests()
+        self.shells = Shells()
         self.book = Book(folder)
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
@@ -80,8 +82,8 @@ class World:
             log.error("background work failed", exc_info=error)
 
     async def cancel_background(self) -> None:
-        """End everything that `start` began, and the processes that faults brought."""
-        await self.guests.end_all()
+        """End everything that `start` began, and the processes that faults and people in containers brought."""
+        await asyncio.gather(self.guests.end_all(), self.shells.end_all())
         tasks = list(self._background)
         for task in tasks:
             task.cancel()
@@ -149,7 +151,7 @@ class World:
 
     def app_processes(self) -> list[tuple[int, str]]:
         """Every process on the app's side of the network, and its app."""
-        return [*self.workers.processes(), *self.guests.processes()]
+        return [*self.workers.processes(), *self.guests.processes(), *self.shells.processes()]
 
     def _start_delay_seconds(self) -> float:
         """Every process is started so much later, because of a fault."""

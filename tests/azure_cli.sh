@@ -217,6 +217,35 @@ sys.exit(get_default_cli().invoke(sys.argv[1:]))' webapp log tail "${group[@]}" 
     same "webapp log tail" "ready to serve requests" "$(grep -o "ready to serve requests" "$folder/tail" | head -n 1)"
 }
 
+through_tunnel() { # PORT COMMAND
+    "$python" -c '
+import asyncio, sys
+import asyncssh
+
+async def main(port, command):
+    options = {"username": "root", "password": "Docker!", "known_hosts": None, "client_keys": None, "config": None}
+    async with asyncssh.connect("127.0.0.1", int(port), **options) as client:
+        done = await client.run(command)
+        print(done.stdout.strip(), done.exit_status)
+
+asyncio.run(main(*sys.argv[1:]))' "$@"
+}
+
+check_ssh() { # EXPECTED [--slot SLOT]: whether the container's image has the newest revision, and a command's status
+    local expected="$1" command="ls /app/migrations/versions | grep -c add_tip; exit 7" waited=0 port=""
+    shift
+    : >"$folder/tunnel"
+    "$az" webapp create-remote-connection "${group[@]}" "$@" >"$folder/tunnel" 2>&1 &
+    local tunnel=$!
+    until port="$(grep -oP "Opening tunnel on port: \K[0-9]+" "$folder/tunnel")" || ((++waited > 300)); do
+        kill -0 "$tunnel" 2>/dev/null || break
+        sleep 0.2
+    done
+    same "webapp create-remote-connection $*" "$expected" "$(through_tunnel "$port" "$command")"
+    kill "$tunnel" 2>/dev/null || true
+    wait "$tunnel" 2>/dev/null || true
+}
+
 "$python" -m sandbox up --detach
 exports="$("$python" -m sandbox env)"
 eval "$exports"
@@ -255,5 +284,7 @@ check_metrics
 check_resources
 check_databases
 check_log_tail
+check_ssh "0 7"
+check_ssh "1 7" --slot staging
 check_apps
 echo "the Azure CLI works on the sandbox as on Azure"

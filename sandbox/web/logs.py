@@ -10,12 +10,21 @@ from sandbox import rbac
 from sandbox.arm import Call, missing
 from sandbox.clock import now
 from sandbox.entra import Entra, TokenRefusedError
+from sandbox.ssh.tunnel import PATH as TUNNEL_PATH
+from sandbox.ssh.tunnel import Tunnel
 from sandbox.state import Site, Slot
 from sandbox.web.publishing import publishing_user
 from sandbox.web.resources import find, for_site_and_slot, resource_id
 from sandbox.world import World
 
 DOMAIN = ".scm.azurewebsites.net"
+SETTINGS = {
+    "deployment_branch": "master",
+    "SCM_COMMAND_IDLE_TIMEOUT": "60",
+    "SCM_LOGSTREAM_TIMEOUT": "7200",
+    "SCM_TRACE_LEVEL": "1",
+}
+"""Kudu's own. On Azure the app settings are among them; nobody here needs to be shown their secrets."""
 PUBLISH = "Microsoft.Web/sites/publish/action"
 
 
@@ -28,11 +37,12 @@ async def _container_logs(call: Call) -> web.Response:
 
 
 class Kudu:
-    """Answers under *.scm.azurewebsites.net: the log stream, to whoever may publish."""
+    """Answers under *.scm.azurewebsites.net, to whoever may publish: the log stream, and the tunnel for SSH."""
 
     def __init__(self, world: World, entra: Entra) -> None:
         self._world = world
         self._entra = entra
+        self._tunnel = Tunnel(world)
 
     async def handle(self, request: web.Request, host: str) -> web.StreamResponse:
         """One request."""
@@ -43,7 +53,11 @@ class Kudu:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="site"'})
         if request.method == "GET" and request.path.rstrip("/").lower() in ("/logstream", "/api/logstream"):
             return await self._stream(request, *found)
-        raise missing(request, "of Kudu there is the log stream only")
+        if request.method == "GET" and request.path.rstrip("/").lower() == "/api/settings":
+            return web.json_response(SETTINGS)
+        if request.method == "GET" and request.path.lower() == TUNNEL_PATH:
+            return await self._tunnel.handle(request, *found)
+        raise missing(request, "of Kudu there are the log stream, the settings and the tunnel only")
 
     def _may(self, request: web.Request, site: Site, slot: Slot) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")

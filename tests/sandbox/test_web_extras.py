@@ -192,7 +192,7 @@ async def test_the_log_stream_is_for_those_who_may_publish(sdk, https, arm, cont
         token = control.token(name, "https://management.azure.com/.default")
         async with https.stream("GET", url, headers={"Authorization": f"Bearer {token}"}) as stream:
             assert stream.status_code == status
-    url = url.replace("logstream", "api/settings")
+    url = url.replace("logstream", "api/deployments")
     assert (await https.get(url, auth=(slot, password))).status_code == 501
     assert (await https.get("https://nosuch.scm.azurewebsites.net/logstream")).status_code == 404
 
