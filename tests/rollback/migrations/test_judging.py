@@ -197,6 +197,7 @@ def test_a_type_that_has_no_room_for_every_value_is_lossy(tmp_path: Path, now: s
         ("missing()", (Verdict.RAISING,)),
         ("raise SystemExit(3)", (Verdict.RAISING,)),
         ("op.drop_constraint(None, 'a')", (Verdict.RAISING,)),
+        ("op.get_bind()\nraise NotImplementedError('never')", (Verdict.RAISING,)),
         ("sa.inspect(op.get_bind()).get_columns('a')", (MOVING,)),
         ("if op.get_bind().execute(sa.text('SELECT 1')) is None:\n    raise RuntimeError('x')", (MOVING,)),
         ("op.execute('DO $$ BEGIN DROP TABLE a; END $$')", (MOVING,)),
@@ -241,9 +242,15 @@ def test_a_percent_sign_stays_one(tmp_path: Path) -> None:
     assert down.statements == ("DELETE FROM a WHERE b LIKE '5%' AND c % 2 = 1",)
 
 
-def test_a_password_in_sql_is_not_shown(tmp_path: Path) -> None:
-    down = judged(tmp_path, "op.execute(\"CREATE ROLE reader LOGIN PASSWORD 'correct horse'\")")
-    assert down.statements == ("CREATE ROLE reader LOGIN PASSWORD '█████'",)
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ("CREATE ROLE reader PASSWORD 'correct horse'", "CREATE ROLE reader PASSWORD '█████'"),
+        ("INSERT INTO a VALUES ('redis://me:horse@cache')", "INSERT INTO a VALUES ('redis://█████@cache')"),
+    ],
+)
+def test_a_password_in_sql_is_not_shown(tmp_path: Path, sql: str, shown: str) -> None:
+    assert judged(tmp_path, f"op.execute(sa.text({sql.replace(':', chr(92) + ':')!r}))").statements == (shown,)
 
 
 def test_a_script_that_is_no_python_is_a_problem_without_a_traceback(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ BESIDE = Graph(
     history=("cccc1", "bbbb1", "aaaa1"),
     revisions=(down("cccc1", "aaaa1", depends_on=("bbbb1",)), down("bbbb1", "aaaa1"), down("aaaa1")),
 )
+LEANING = graph(down("bbbb2", "bbbb1"), down("bbbb1", depends_on=("aaaa2",)), down("aaaa2", "aaaa1"), down("aaaa1"))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,7 @@ def test_one_step_down_from_a_merge_is_refused() -> None:
         (MERGED, "eeee1", "aaaa1", ["eeee1", "dddd1", "bbbb1", "cccc1"]),
         (MERGED, "eeee1", "bbbb1", ["eeee1", "dddd1"]),
         (BESIDE, "cccc1", "aaaa1", ["cccc1", "bbbb1"]),
+        (LEANING, "bbbb2", "aaaa1", ["bbbb2", "bbbb1", "aaaa2"]),
     ],
 )
 def test_the_path_is_what_alembic_runs(of: Graph, current: str, target: str, steps: list[str]) -> None:
