@@ -1,0 +1,6 @@
+"""Taking a database's schema back by the app's own alembic revisions.
+
+`reading` loads the revision scripts in a process of its own and `judging` finds what each downgrade would do, from its
+source (`sources`) and from its SQL (`statements`); `graph` starts that process, `models` is what comes of it, and
+`counting` says how much data would be lost. Nothing here changes a database.
+"""
