@@ -114,11 +114,10 @@ class Container:
             await runner.cleanup()
             self._sshd.close()
             await self._sshd.wait_closed()
-            await asyncio.gather(*self.runs)
             for child in self.children:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, Signals.SIGKILL)
-                await child.wait()
+            await asyncio.gather(*self.runs)
 
 
 class _Server(asyncssh.SSHServer):
@@ -141,7 +140,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class _Command(asyncssh.SSHServerSession[bytes]):
-    """A command in a process group of its own, that ends with its channel."""
+    """A command in a process group of its own, that outlives its channel."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -181,9 +180,9 @@ class _Command(asyncssh.SSHServerSession[bytes]):
         self._kill(Signals[f"SIG{signal}"])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # Without a terminal nobody is hung up: the command goes on.
         self._given_all.set()
         self._writable.set()
-        self._kill(Signals.SIGKILL)
 
     def _kill(self, number: Signals) -> None:
         if self._child is not None:

@@ -68,6 +68,7 @@ async def run_in_group(
         try:
             await process.communicate(given)
             status = await process.wait()
+            # What it left in the background would hold the pipe open.
             _signal(process, signal.SIGKILL)
             await asyncio.wait([reader.ended], timeout=LAST_WORDS_SECONDS)
         finally:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import asyncssh
 
 from rollback.errors import AzureUnreachable
+from rollback.migrations.ways.process import INTERRUPTED_SECONDS
 from rollback.migrations.ways.way import WayUnfit
 
 USER = "root"
@@ -36,7 +37,7 @@ async def run_remotely(
     """Run a command in the shell of the container; its exit status, none where a signal or the cut tunnel ended it.
 
     Errors are raised only before the command got its standard input: one that waits for it has done nothing by then.
-    Cancelled, it asks the container to interrupt the command, and does not wait.
+    Cancelled, it asks the container to interrupt the command, and gives it a moment to end.
     """
     async with _signed_in(tunnel, name) as connection:
         # The package's annotation leaves out whether a session is one of bytes or of text.
@@ -54,8 +55,10 @@ async def run_remotely(
         try:
             await channel.wait_closed()
         except asyncio.CancelledError:
-            with suppress(OSError):
+            with suppress(OSError, TimeoutError):
                 channel.send_signal("INT")
+                async with asyncio.timeout(INTERRUPTED_SECONDS):
+                    await channel.wait_closed()
             raise
         status: int | None = channel.get_exit_status() if channel.get_exit_signal() is None else None
         return status

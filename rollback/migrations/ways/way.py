@@ -41,7 +41,7 @@ class Way(Protocol):
     ) -> Ended:
         """Run alembic with these arguments on the database of the URL.
 
-        `environment` is not secret: it may show in the list of processes. A cancelled run interrupts alembic and does
-        not wait for the database to notice: look for its session there before the revision is believed.
+        `environment` is not secret: it may show in the list of processes. A cancelled run interrupts alembic and
+        gives it a moment, no more: look for its session in the database before the revision there is believed.
         """
         ...

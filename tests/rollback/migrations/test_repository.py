@@ -122,8 +122,10 @@ async def test_it_is_removed_when_its_making_is_cancelled(
     os.mkfifo(fifo)
     real = shutil.which("git")
     wrapper = programs / "git"
+    # Git locks a worktree while it makes it.
     wrapper.write_text(
-        f'#!/bin/sh\ncase "$*" in *"worktree add"*) {real} "$@"; echo made > {fifo}; exec sleep 300;; esac\n'
+        f'#!/bin/sh\ncase "$*" in *"worktree add"*) {real} "$@"; for each; do tree=$last last=$each; done;'
+        f' {real} worktree lock "$tree"; echo made > {fifo}; exec sleep 300;; esac\n'
         f'exec {real} "$@"\n'
     )
     wrapper.chmod(0o755)
@@ -160,6 +162,8 @@ async def test_what_cannot_be_used_is_named_with_what_to_do(
         await use(repository, "v9.9.9")
     with pytest.raises(RevisionMissing, match="no tag or commit '--all'"):
         await use(repository, "--all")
+    with pytest.raises(RevisionMissing, match="no tag or commit '--since=yesterday'"):
+        await use(repository, "--since=yesterday")
     with monkeypatch.context() as patched:
         patched.setenv("PATH", str(tmp_path / "no-programs"))
         with pytest.raises(RepositoryUnfit, match="no git on this machine"):

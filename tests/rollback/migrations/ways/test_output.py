@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from rollback.migrations.ways.output import FLOOD, KEPT_LINES, LINE_BYTES, LINE_CHARACTERS, TOLD_LINES, Output, forms_of
@@ -66,6 +68,17 @@ def test_a_short_password_is_blackened_where_it_stands_alone() -> None:
 def test_control_characters_do_not_reach_a_terminal() -> None:
     told, _ = lines_of(b"\x1b[31mred\x1b[0m\x07\ttab\n")
     assert told == ["[31mred[0m\ttab"]
+
+
+def test_a_line_without_an_end_takes_no_memory() -> None:
+    output, piece = Output(), b"x" * 1_000_000
+    tracemalloc.start()
+    for _ in range(20):
+        output.feed(piece)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert output.tail == ("x" * LINE_CHARACTERS,)
+    assert peak < 5_000_000
 
 
 def test_of_a_flood_the_last_lines_are_kept_and_the_first_are_told() -> None:
