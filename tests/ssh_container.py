@@ -79,13 +79,15 @@ class Container:
             await websocket.close()
 
         back = asyncio.create_task(carry_back())
-        with suppress(ConnectionError):
-            async for message in websocket:
-                if message.type is WSMsgType.BINARY:
-                    writer.write(message.data)
-                    await writer.drain()
-        writer.close()
-        await asyncio.wait([back])
+        try:
+            with suppress(ConnectionError):
+                async for message in websocket:
+                    if message.type is WSMsgType.BINARY:
+                        writer.write(message.data)
+                        await writer.drain()
+        finally:
+            writer.transport.abort()
+            await asyncio.wait([back])
         return websocket
 
     @asynccontextmanager

@@ -24,6 +24,7 @@ ANSWER_SECONDS = 20.0
 START_SECONDS = 60.0
 """How long a container that is starting, or whose SSH server is, is waited for."""
 LONGEST_PAUSE_SECONDS = 4.0
+CLOSE_SECONDS = 2.0
 PIECE_BYTES = 65536
 
 
@@ -158,6 +159,7 @@ async def _open(
 @asynccontextmanager
 async def _socket(websocket: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[socket.socket]:
     """A socket that speaks through the websocket, with no more in between than what one side has not taken yet."""
+    connection = websocket.get_extra_info("socket")
     inner, outer = socket.socketpair()
     inner.setblocking(False)
     outer.setblocking(False)
@@ -171,8 +173,23 @@ async def _socket(websocket: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[
         inner.close()
         outer.close()
         with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await websocket.close()
+        await _hang_up(connection)
+
+
+async def _hang_up(connection: Any) -> None:
+    """End the TCP connection now: aiohttp leaves it to a polite end of TLS, which nobody waits for."""
+    if connection is None:
+        return
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            while True:
+                if connection.fileno() == -1:
+                    return
+                await asyncio.sleep(0.005)
 
 
 async def _pump_out(websocket: aiohttp.ClientWebSocketResponse, outer: socket.socket) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from ssh_container import Container, connection
 
@@ -182,3 +183,10 @@ async def test_kudu_must_prove_who_it_is(container: Container, folder: Path, mon
 def test_kudus_host_follows_the_slots() -> None:
     assert scm_host("api-staging.azurewebsites.net") == "api-staging.scm.azurewebsites.net"
     assert scm_host("api-f3d.westeurope-01.azurewebsites.net") == "api-f3d.scm.westeurope-01.azurewebsites.net"
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_no_connection_outlives_its_run(container: Container, folder: Path, *, cut: bool) -> None:
+    await run(sh(container, folder, "echo begun; sleep 0.1"), on_line=lambda _: container.cut() if cut else None)
+    _, port = container.host.split(":")
+    assert [each for each in psutil.Process().net_connections() if each.raddr and each.raddr.port == int(port)] == []
