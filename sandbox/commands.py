@@ -262,6 +262,7 @@ def environment(folder: Folder, name: str = ROLLBACK) -> dict[str, str]:
         "AZURE_CONFIG_DIR": str(folder.azure_config if name == ROLLBACK else folder.azure_config / name),
         "AZURE_CORE_COLLECT_TELEMETRY": "false",
         "AZURE_CORE_LOGIN_EXPERIENCE_V2": "off",
+        "ROLLBACK_REPOSITORY": str(folder.repository),
     }
 
 

@@ -49,6 +49,8 @@ class Folder:
         self.azure_config = self.root / "azure-cli"
         self.databases = self.root / "databases"
         self.postgresql = self.root / "postgresql"
+        self.images = self.root / "images"
+        self.repository = self.root / "platform.git"
         self._secrets = self.root / "secrets.json"
         self._running = self.root / "running.json"
         self._lock = self.root / "lock"

@@ -20,6 +20,7 @@ from sandbox.clock import now
 from sandbox.control_api import ControlApi
 from sandbox.faults import DroppedError, Faults, Kind
 from sandbox.folder import Folder, Running, Secrets
+from sandbox.fundrbolt import images, repository
 from sandbox.insights import service as microsoft_insights
 from sandbox.keyvault import service as microsoft_keyvault
 from sandbox.keyvault import start as vaults
@@ -125,6 +126,7 @@ class Server:
         try:
             # From here on every process that was started is ended again, whatever happens.
             authority(self._folder, HOSTS)
+            await asyncio.to_thread(self._build)
             await self._databases.start()
             await self._world.run_slots()
             await self._front_end.start()
@@ -138,6 +140,11 @@ class Server:
             await told_to_end.wait()
         finally:
             await self._stop(proxy)
+
+    def _build(self) -> None:
+        """Make what the platform's developers have made: images, and the repository that they come from."""
+        images.build(self._folder.images)
+        repository.build(self._folder.repository)
 
     async def _announce(self, proxy_port: int, preferred_control_port: int) -> None:
         world = self._world

@@ -26,3 +26,6 @@ RELEASES: dict[str, str] = {
     release: "sha256:" + sha256(f"{IMAGE}:{release}".encode()).hexdigest() for release in BEHAVIOURS
 }
 """Release to image digest (`sha256:` and 64 hexadecimal digits). There is no real image behind a digest."""
+
+HEADS: dict[str, str] = {"v1.2.1": "b7d04e9f6c21", "v1.2.2": "d95a3b1e7f08", "v1.2.3": "e2a8c40b7f15"}
+"""Release to the newest of alembic's revisions in its image. The database is where v1.2.3's is."""

@@ -11,8 +11,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 DONATIONS, SESSIONS = 400, 200
 
 DONATE = """
-INSERT INTO donations (amount_cents, currency, donor, created_at, updated_at)
-SELECT 100 + (n * 7919) %% 49900, 'USD', 'Donor ' || n, given, given
+INSERT INTO donations (amount_cents, currency, donor, created_at, updated_at, tip_cents)
+SELECT 100 + (n * 7919) %% 49900, 'USD', 'Donor ' || n, given, given, CASE WHEN n %% 3 = 0 THEN 50 + n END
 FROM generate_series(1, %(rows)s) AS n,
     LATERAL (SELECT now() - (%(rows)s - n) * interval '1 hour' - interval '2 hours') AS hours(given)
 """

@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from sandbox.fundrbolt.releases import HEADS
 from sandbox.fundrbolt.seeding import DONATIONS, SESSIONS, seed
 from sandbox.postgresql import address
 from sandbox.postgresql.cluster import SUPERUSER, UPSTREAM_PORT, Cluster
@@ -119,7 +120,9 @@ def test_the_seeded_database_has_rows_of_the_past_and_alembics_newest_revision(s
     rows = seeded.administer("SELECT count(*), bool_and(created_at < now() AND amount_cents > 0) FROM donations")
     assert rows == [(DONATIONS, True)]
     assert seeded.administer("SELECT count(*), bool_and(created_at < now()) FROM sessions") == [(SESSIONS, True)]
-    assert seeded.administer("SELECT version_num FROM alembic_version") == [("d95a3b1e7f08",)]
+    assert seeded.administer("SELECT version_num FROM alembic_version") == [(HEADS["v1.2.3"],)]
+    tips = "SELECT count(tip_cents), sum(tip_cents) FROM donations"
+    assert seeded.administer(tips) == [(DONATIONS // 3, sum(50 + n for n in range(3, DONATIONS + 1, 3)))]
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
     assert seeded.administer(owners) == [("fundrbolt_app",)]
 

@@ -1,0 +1,65 @@
+"""The platform's own git repository: bare, one commit and one annotated tag for each release, always with the same ids.
+
+Each release's tree has alembic's configuration and revisions below `backend`.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+from sandbox.fundrbolt.images import files_of
+from sandbox.fundrbolt.releases import HEADS
+
+FOLDER = "backend"
+WHO = "Fundrbolt Developers <developers@fundrbolt.com>"
+FIRST_SECONDS = 1_790_000_000
+"""When the first release was made, in seconds since 1970; each later one a week after that."""
+WEEK_SECONDS = 7 * 86_400
+CONTENTS = "sandbox-contents"
+"""A file in the repository: the digest of what it was made from."""
+
+
+def build(repository: Path) -> None:
+    """Make the bare repository; one that is there already is kept if it is as it must be."""
+    stream = b"".join(_stream())
+    digest = sha256(stream).hexdigest()
+    made = repository / CONTENTS
+    if made.exists() and made.read_text() == digest:
+        return
+    shutil.rmtree(repository, ignore_errors=True)
+    # No template: a user's own would bring hooks.
+    _git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(repository))
+    _git("-C", str(repository), "fast-import", "--quiet", content=stream)
+    made.write_text(digest)
+
+
+def _stream() -> Iterator[bytes]:
+    for number, release in enumerate(HEADS):
+        when = f"{WHO} {FIRST_SECONDS + number * WEEK_SECONDS} +0000\n"
+        yield f"commit refs/heads/main\ncommitter {when}".encode()
+        yield _data(f"Release {release}\n".encode())
+        yield b"deleteall\n"
+        for path, content in files_of(release).items():
+            yield f"M 100644 inline {FOLDER}/{path}\n".encode() + _data(content)
+        yield f"tag {release}\nfrom refs/heads/main\ntagger {when}".encode()
+        yield _data(f"Release {release}\n".encode())
+
+
+def _data(content: bytes) -> bytes:
+    return b"data %d\n%s\n" % (len(content), content)
+
+
+def _git(*arguments: str, content: bytes = b"") -> None:
+    """Run git with nobody's configuration; `SandboxError` with its words if it fails."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+    environment |= {"GIT_CONFIG_NOSYSTEM": "1"}
+    try:
+        done = subprocess.run(["git", *arguments], input=content, env=environment, capture_output=True, check=False)  # noqa: S607 -- the one on PATH
+    except FileNotFoundError as error:
+        raise SandboxError("The sandbox needs git, and there is none on PATH.") from error
+    if done.returncode:
+        raise SandboxError(f"git {arguments[0]} failed: {done.stderr.decode('utf-8', 'replace').strip()}")
