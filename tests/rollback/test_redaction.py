@@ -30,3 +30,7 @@ def test_short_values_stay_since_they_are_words() -> None:
 def test_ordinary_lines_stay_as_they_are() -> None:
     line = "GET /api/v1/donations 500 12 ms (release v1.2.3)"
     assert blacken(line) == line
+
+
+def test_a_name_is_blackened_from_its_beginning() -> None:
+    assert blacken("x-my_db-password-2=hunter2, y") == f"{BLACK}, y"

@@ -1,0 +1,97 @@
+"""A program of this machine, run in a process group of its own: whatever happens, nothing of the group stays."""
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+INTERRUPTED_SECONDS = 5.0
+"""What an interrupted program has to cancel its statement and close its session."""
+LAST_WORDS_SECONDS = 2.0
+"""How long output is awaited after the program's end, where somebody outside of its group holds the pipe open."""
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE")
+
+
+def clean_environment() -> dict[str, str]:
+    """Of our environment what programs need, and none of its credentials."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+class _Reader(asyncio.Protocol):
+    """Hands on what comes through a pipe, as it comes."""
+
+    def __init__(self, received: Callable[[bytes], None]) -> None:
+        self._received = received
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+async def run_in_group(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    received: Callable[[bytes], None],
+    given: bytes = b"",
+) -> int:
+    """Run a program to its end; `given` is its standard input, `received` gets both of its outputs.
+
+    Its exit status, negative where a signal ended it. Cancelled, it interrupts the group, then kills it. Raises
+    `FileNotFoundError` or `PermissionError` where the program or the folder cannot be used.
+    """
+    reading, writing = os.pipe()
+    loop = asyncio.get_running_loop()
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=folder,
+                env=dict(environment),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=writing,
+                stderr=writing,
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        transport, reader = await loop.connect_read_pipe(lambda: _Reader(received), pipe)
+        try:
+            await process.communicate(given)
+            status = await process.wait()
+            _signal(process, signal.SIGKILL)
+            await asyncio.wait([reader.ended], timeout=LAST_WORDS_SECONDS)
+        finally:
+            try:
+                await _end(process)
+            finally:
+                transport.close()
+    return status
+
+
+async def _end(process: Process) -> None:
+    """End the whole group, with a moment for what an interrupted program does last."""
+    try:
+        if process.returncode is None:
+            _signal(process, signal.SIGINT)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INTERRUPTED_SECONDS):
+                    await process.wait()
+    finally:
+        _signal(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    # The group's number is its first process's, and stays taken while any of the group lives.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
