@@ -183,3 +183,19 @@ class SomebodyElseChanged(Permanent):
 
 class MaintenanceNotSeen(Permanent):
     """What an app answers is not what its maintenance setting says."""
+
+
+class RevisionsUnreadable(Refused):
+    """The app's migrations cannot be read at all; says why."""
+
+
+class ChainBroken(Refused):
+    """Alembic would fail, or do the wrong thing, with these revisions; names them and what is missing."""
+
+
+class RevisionUnknown(Refused):
+    """No revision, or more than one, is what was named; says what there is."""
+
+
+class NotBelow(Refused):
+    """No downgrade leads from the one revision to the other."""

@@ -1,0 +1,9 @@
+"""Run by alembic: migrates the database behind the connection that its configuration holds as `connection`."""
+
+from alembic import context
+from sqlalchemy import Connection
+
+connection: Connection = context.config.attributes["connection"]
+context.configure(connection=connection, transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()
