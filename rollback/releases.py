@@ -126,9 +126,12 @@ def load_manifest(file: Path | None) -> Manifest:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsInvalid(f"{file} is not valid TOML: {error}.", remedy="Mend the file.") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {_reason(each['msg'])}" for each in error.errors())
-        raise SettingsInvalid(f"{file} is wrong in {wrong}.", remedy="Mend it.") from error
+        raise SettingsInvalid(f"{file} is wrong in {wrong_fields(error)}.", remedy="Mend it.") from error
 
 
-def _reason(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def wrong_fields(error: ValidationError) -> str:
+    """Each wrong field of the manifest with why, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'entry'}: {each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors()
+    )
