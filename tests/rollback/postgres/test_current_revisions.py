@@ -49,3 +49,12 @@ async def test_the_apps_own_search_path_decides(server: PostgreSql) -> None:
     async with session.connection:
         assert await current_revisions(session, APP) == ("a1",)
         assert await current_revisions(session, "somebody_else") == ("p1",)
+
+
+async def test_what_is_set_for_the_role_in_the_database_wins_over_the_databases_own(server: PostgreSql) -> None:
+    database = server.make_database(*PUBLIC, *at("app", "a1"), *at("old", "o1"))
+    server.sql(database, f"ALTER DATABASE {database} SET search_path = old", SEARCHES.format(database))
+    session = await server.session(database)
+    async with session.connection:
+        assert await current_revisions(session, APP) == ("a1",)
+        assert await current_revisions(session, "somebody_else") == ("o1",)
