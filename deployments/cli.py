@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from deployments.manifest import manifest
 from deployments.options import (
     check_usage,
     config_option,
@@ -275,6 +276,9 @@ def completion(shell: str) -> None:
     from deployments.completion import script
 
     click.echo(script(main, shell))
+
+
+main.add_command(manifest)
 
 
 def _checked(request: "Request") -> "tuple[Settings, Request]":

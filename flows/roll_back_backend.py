@@ -5,10 +5,11 @@ Trigger:
 
 Preconditions:
     The environment has a slot that holds the previous build, running and answering. The previous build can use the
-    database as the bad release left it.
+    database as the bad release left it: the release manifest says on which schemas it runs.
 
 Steps:
-    1. Plan: which build comes back, by image digest, and why it is known to have served. Only reads.
+    1. Plan: which build comes back, by image digest, why it is known to have served, and whether it can use the
+       database's schema. Only reads.
     2. Probe the slot: its build is warm and answers real requests.
     3. Swap the slots, once; Azure's own time is shown apart.
     4. Remove ramp-up rules, which would send users to the bad build.

@@ -3,11 +3,16 @@
 from datetime import datetime
 from typing import ClassVar
 
+from rollback.compatibility import SchemaFit
 from rollback.outcomes import EndState
 from rollback.plans import Plan, PlannedStep, Risk
 from rollback.releases import Build
 from rollback.slot_swap import SwapBasis
 from rollback.slots import PRODUCTION, RampUpRule
+
+
+def _schema_fact(found: SchemaFit | None, target: Build) -> list[tuple[str, str]]:
+    return [("Schema", found.describe(target))] if found else []
 
 
 class SwapPlan(Plan):
@@ -26,6 +31,8 @@ class SwapPlan(Plan):
     """Azure's time stamp of the last swap when the plan is made."""
     slot_modified_at: datetime | None
     ramp_up: tuple[RampUpRule, ...]
+    schema_fit: SchemaFit | None = None
+    """None where nothing is put in place."""
 
     @property
     def title(self) -> str:
@@ -66,6 +73,7 @@ class SwapPlan(Plan):
             ("Production now", str(self.serving)),
             ("Comes back", str(self.target)),
             ("Why it may serve", self.evidence),
+            *_schema_fact(self.schema_fit, self.target),
             ("Last swap", swapped),
         ]
 
@@ -113,6 +121,8 @@ class ImagePlan(Plan):
     target: Build
     evidence: str
     last_swap_at: datetime | None
+    schema_fit: SchemaFit | None = None
+    """None where nothing is put in place."""
 
     @property
     def title(self) -> str:
@@ -174,6 +184,7 @@ class ImagePlan(Plan):
             *([("The slot now", str(self.holds))] if self.holds else []),
             ("Comes into production", str(self.target)),
             ("The image", self.evidence),
+            *_schema_fact(self.schema_fit, self.target),
         ]
 
     @property

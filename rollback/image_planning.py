@@ -1,10 +1,12 @@
 """Whether a release's image may be put in place: the plans of deploying and redeploying. Only reads."""
 
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from rollback import registry
+from rollback import compatibility, registry
 from rollback.app_service import AppService
 from rollback.backend_plans import DeployPlan, ImagePlan, RedeployPlan
+from rollback.compatibility import Current, SchemaFit
 from rollback.errors import TargetUnfit, TargetUnknown
 from rollback.permissions import ACTIONS
 from rollback.releases import Build, Manifest
@@ -20,14 +22,24 @@ Kind = TypeVar("Kind", bound=ImagePlan)
 
 
 class ImagePlanner:
-    """Plans how a release's image comes into production of one environment."""
+    """Plans how a release's image comes into production of one environment.
+
+    `read_schema` gives what was read meanwhile of the environment's database.
+    """
 
     def __init__(
-        self, app: AppService, record: ServedRecord, manifest: Manifest, settings: Settings, environment: str
+        self,
+        app: AppService,
+        record: ServedRecord,
+        manifest: Manifest,
+        read_schema: Callable[[], Awaitable[Current]],
+        settings: Settings,
+        environment: str,
     ) -> None:
         self._app = app
         self._record = record
         self._manifest = manifest
+        self._read_schema = read_schema
         self._settings = settings
         self._environment = environment
         self._backend: Backend = settings.backend(environment)
@@ -49,10 +61,13 @@ class ImagePlanner:
         already_there = production.build.digest == digest
         repository = registry.parse_repository(production.build.image)
         target = Build(image=f"{repository}@{digest}", digest=digest, release=release)
-        evidence = "in production already"
+        evidence, schema_fit, warnings = "in production already", None, ()
         if not already_there:
             self._check(production, slot, target, new=kind is DeployPlan)
             evidence = await self._find_image(target)
+            warnings = await self._warnings(slot)
+            schema_fit, unknown = await self._check_schema(production.build, target)
+            warnings = (*unknown, *warnings)
         fields: dict[str, object] = {
             "procedure": procedure,
             "environment": self._environment,
@@ -65,8 +80,9 @@ class ImagePlanner:
             "target": target,
             "evidence": evidence,
             "last_swap_at": production.last_swap.at if production.last_swap else None,
+            "schema_fit": schema_fit,
             "already_there": already_there,
-            "warnings": () if already_there else await self._warnings(slot),
+            "warnings": warnings,
         }
         return kind.model_validate(fields | extra)
 
@@ -97,6 +113,11 @@ class ImagePlanner:
             raise TargetUnfit(
                 f"{target} is the bad build that users were taken off.", remedy="Deploy a mended release instead."
             )
+
+    async def _check_schema(self, serving: Build, target: Build) -> tuple[SchemaFit, tuple[str, ...]]:
+        schema = await self._read_schema()
+        judged = compatibility.judge(self._manifest, self._environment, serving, target, schema)
+        return judged.require(), judged.warnings
 
     async def _find_image(self, target: Build) -> str:
         async with registry.connect(target.image, self._settings.registry.token) as found:

@@ -7,8 +7,9 @@ can move.
 import re
 import tomllib
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from rollback.errors import SettingsInvalid, UnknownRelease
 from rollback.models import Model
@@ -38,10 +39,49 @@ class Build(Model):
         return self.release or (self.digest[7:19] if self.digest else self.image)
 
 
+Revision = Annotated[str, Field(pattern=r"^[\w.]+$")]
+"""One of alembic's: relative words such as `head` and `-1` have become this before anything is kept."""
+Version = Annotated[str, Field(min_length=1)]
+
+
 class Release(Model):
-    """What a release is made of, as the manifest says."""
+    """What a release is made of and which schemas it can use, as the manifest says; what is missing is unknown."""
 
     image_digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    alembic_head: Revision | None = None
+    """The newest revision whose file is in the release itself."""
+    oldest_schema: Revision | None = None
+    newest_schema: Revision | None = None
+    """It runs on every schema from the oldest to this one, which may be newer than its own head."""
+    schemas: tuple[Revision, ...] = ()
+    """Revisions in their order, oldest first: the release's own, then later ones that it was tested on."""
+    frontend_version: Version | None = None
+    cache_version: Version | None = None
+
+    @model_validator(mode="after")
+    def _schemas_in_order(self) -> Self:
+        if len(set(self.schemas)) != len(self.schemas):
+            raise ValueError("schemas names a revision twice")
+        named = {"alembic_head": self.alembic_head, "oldest_schema": self.oldest_schema}
+        for field, revision in (named | {"newest_schema": self.newest_schema}).items():
+            if revision is not None and (self.schemas or field != "alembic_head") and revision not in self.schemas:
+                raise ValueError(f"{field} {revision} is not among its schemas")
+        if (self.oldest_schema is None) != (self.newest_schema is None):
+            raise ValueError("oldest_schema and newest_schema belong together")
+        if self.oldest_schema is not None and self.newest_schema is not None:
+            oldest, newest = self.schemas.index(self.oldest_schema), self.schemas.index(self.newest_schema)
+            if oldest > newest:
+                raise ValueError("oldest_schema comes after newest_schema in its schemas")
+            if self.alembic_head is not None and not oldest <= self.schemas.index(self.alembic_head) <= newest:
+                raise ValueError("alembic_head is outside of oldest_schema to newest_schema")
+        return self
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """The schemas that it is said to run on, oldest first; its own head where no more is said."""
+        if self.oldest_schema is None or self.newest_schema is None:
+            return (self.alembic_head,) if self.alembic_head else ()
+        return self.schemas[self.schemas.index(self.oldest_schema) : self.schemas.index(self.newest_schema) + 1]
 
 
 class Manifest(Model):
@@ -86,5 +126,12 @@ def load_manifest(file: Path | None) -> Manifest:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsInvalid(f"{file} is not valid TOML: {error}.", remedy="Mend the file.") from error
     except ValidationError as error:
-        fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
-        raise SettingsInvalid(f"{file} has wrong fields: {fields}.", remedy="Mend them.") from error
+        raise SettingsInvalid(f"{file} is wrong in {wrong_fields(error)}.", remedy="Mend it.") from error
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """Each wrong field of the manifest with why, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'entry'}: {each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors()
+    )

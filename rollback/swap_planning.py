@@ -4,10 +4,13 @@ Only reads. Whatever speaks against the swap is refused here, with what is known
 touched.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from rollback import compatibility
 from rollback.app_service import AppService
 from rollback.backend_plans import SwapPlan
+from rollback.compatibility import Current
 from rollback.errors import OperationInProgress, SlotUnhealthy, TargetUnfit, TargetUnknown
 from rollback.permissions import ACTIONS
 from rollback.releases import Manifest
@@ -20,12 +23,19 @@ SWAP_TAIL = timedelta(minutes=10)
 
 
 class SwapPlanner:
-    """Plans one environment's rollback by swap."""
+    """Plans one environment's rollback by swap; `read_schema` gives what was read meanwhile of its database."""
 
-    def __init__(self, app: AppService, record: ServedRecord, manifest: Manifest) -> None:
+    def __init__(
+        self,
+        app: AppService,
+        record: ServedRecord,
+        manifest: Manifest,
+        read_schema: Callable[[], Awaitable[Current]],
+    ) -> None:
         self._app = app
         self._record = record
         self._manifest = manifest
+        self._read_schema = read_schema
 
     async def plan(self, environment: str, resource_group: str, release: str | None, reason: str) -> SwapPlan:
         """The plan; raises a `Refused` that says why not."""
@@ -33,13 +43,15 @@ class SwapPlanner:
         await self._app.check_permissions(ACTIONS[PROCEDURE])
         production, slot = await self._app.get_pair()
         already_there = named_digest is not None and production.build.digest == named_digest
-        if already_there:
-            evidence = "named, and in production already"
-        else:
+        evidence, schema_fit, warnings = "named, and in production already", None, ()
+        if not already_there:
             check_at_rest(production, slot)
             self._check_build(production, slot, release, named_digest)
             evidence = await self._find_evidence(production, slot, release)
-        ramp_up = () if already_there else production.ramp_up
+            warnings = await self._warnings(production, slot, release)
+            schema = await self._read_schema()
+            judged = compatibility.judge(self._manifest, environment, production.build, slot.build, schema)
+            schema_fit, warnings = judged.require(), (*judged.warnings, *warnings)
         return SwapPlan(
             procedure=PROCEDURE,
             environment=environment,
@@ -52,9 +64,10 @@ class SwapPlanner:
             evidence=evidence,
             last_swap_at=production.last_swap.at if production.last_swap else None,
             slot_modified_at=slot.last_modified,
-            ramp_up=ramp_up,
+            ramp_up=() if already_there else production.ramp_up,
+            schema_fit=schema_fit,
             already_there=already_there,
-            warnings=() if already_there else await self._warnings(production, slot, release),
+            warnings=warnings,
         )
 
     def _check_build(self, production: Slot, slot: Slot, release: str | None, named_digest: str | None) -> None:

@@ -6,7 +6,10 @@ the goal is reached, checks the lease right before it sends, and confirms by rea
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
+from rollback import compatibility
 from rollback.backend_plans import DeployPlan, ImagePlan, RedeployPlan, SwapPlan
 from rollback.context import current
 from rollback.errors import (
@@ -19,6 +22,7 @@ from rollback.errors import (
 )
 from rollback.image_planning import ImagePlanner
 from rollback.journal import Event
+from rollback.migrations.current import reading
 from rollback.releases import Build
 from rollback.runs import PlanType
 from rollback.slot_swap import SWAP, Reading, SlotSwap, SwapBasis
@@ -44,8 +48,9 @@ async def plan_swap_back(release: str | None, reason: str) -> SwapPlan:
     if made := _made(SwapPlan):
         return made
     app = await run.app_service()
-    planner = SwapPlanner(app, run.store.served(run.header.environment), run.manifest)
-    plan = await planner.plan(run.header.environment, run.backend.resource_group, release, reason)
+    async with reading(run) as read_schema:
+        planner = SwapPlanner(app, run.store.served(run.header.environment), run.manifest, read_schema)
+        plan = await planner.plan(run.header.environment, run.backend.resource_group, release, reason)
     run.note(f"{plan.title}. {plan.evidence}.")
     return plan
 
@@ -53,19 +58,28 @@ async def plan_swap_back(release: str | None, reason: str) -> SwapPlan:
 @step("Plan", timeout_seconds=180)
 async def plan_redeploy(release: str, reason: str) -> RedeployPlan:
     """Decide how a named release comes back; on resuming, the plan as it was made."""
-    return _made(RedeployPlan) or await (await _image_planner()).plan_redeploy(release, reason)
+    if made := _made(RedeployPlan):
+        return made
+    async with _image_planner() as planner:
+        return await planner.plan_redeploy(release, reason)
 
 
 @step("Plan", timeout_seconds=180)
 async def plan_deploy(release: str, reason: str, watch_minutes: float | None) -> DeployPlan:
     """Decide how a new release comes into production; on resuming, the plan as it was made."""
-    return _made(DeployPlan) or await (await _image_planner()).plan_deploy(release, reason, watch_minutes)
+    if made := _made(DeployPlan):
+        return made
+    async with _image_planner() as planner:
+        return await planner.plan_deploy(release, reason, watch_minutes)
 
 
-async def _image_planner() -> ImagePlanner:
+@asynccontextmanager
+async def _image_planner() -> AsyncGenerator[ImagePlanner]:
     run = current()
     environment = run.header.environment
-    return ImagePlanner(await run.app_service(), run.store.served(environment), run.manifest, run.settings, environment)
+    app = await run.app_service()
+    async with reading(run) as read_schema:
+        yield ImagePlanner(app, run.store.served(environment), run.manifest, read_schema, run.settings, environment)
 
 
 def _made(kind: type[PlanType]) -> PlanType | None:
@@ -85,6 +99,7 @@ async def put_image(plan: ImagePlan) -> None:
     run = current()
     run.stop_if_found_bad()
     app = await run.app_service()
+    await _check_schema(plan)
     production = await app.get_slot(PRODUCTION)
     if production.build.digest == plan.target.digest or SWAP in run.journal.open_changes():
         return
@@ -177,7 +192,20 @@ async def _set_image(plan: ImagePlan, build: Build, change: str) -> None:
 @step("Swap slots", timeout_seconds=4000)
 async def swap_slots(plan: SwapPlan) -> None:
     """Bring the plan's target into production; on return it is there, after exactly one swap of ours at the most."""
+    await _check_schema(plan)
     await _swap(plan.basis, SWAP)
+
+
+async def _check_schema(plan: SwapPlan | ImagePlan) -> None:
+    """Read again where the database is, before the first change; raises `PlanIsStale` where it moved."""
+    run = current()
+    if plan.schema_fit is None or run.journal.open_changes() or run.journal.confirmed_changes():
+        return
+    async with reading(run) as read_schema:
+        now = await read_schema()
+    judged = compatibility.judge(run.manifest, plan.environment, plan.serving, plan.target, now)
+    if unknown := compatibility.check_still_holds(plan.schema_fit, judged):
+        run.note(unknown)
 
 
 async def _swap(basis: SwapBasis, change: str) -> None:

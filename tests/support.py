@@ -88,15 +88,25 @@ async def run_flow(
     return outcome
 
 
-def quick_platform_file(folder: Path, verify_within_seconds: float = 15, **backend: object) -> Path:
-    """The platform's own file, with times that suit a sandbox which does not wait as Azure does."""
+def quick_platform_file(
+    folder: Path, verify_within_seconds: float = 15, *, schemas_known: bool = True, **backend: object
+) -> Path:
+    """The platform's own file, with times that suit a sandbox which does not wait as Azure does.
+
+    Without schemas its manifest knows digests only: no release is refused for the schema that it needs.
+    """
     quick = {"settle_seconds": 1, "swap_timeout_seconds": 20, **backend}
     # A dotted name in a table of TOML is one of a table within it.
     lines = "\n".join(f"{name} = {value}" for name, value in quick.items())
     content = PLATFORM_FILE.read_text(encoding="utf-8")
     content = re.sub(r'^app = ".*"\n', lambda found: f"{found[0]}{lines}\n", content, flags=re.MULTILINE)
     content = re.sub(r"^health = ", f"verify_within_seconds = {verify_within_seconds}\nhealth = ", content, flags=re.M)
-    content = content.replace('manifest = "releases.toml"', f'manifest = "{PLATFORM_FILE.parent}/releases.toml"')
+    manifest = PLATFORM_FILE.parent / "releases.toml"
+    if not schemas_known:
+        digests = re.sub(r"^(?!image_digest|\[).*\n", "", manifest.read_text(encoding="utf-8"), flags=re.M)
+        manifest = folder / "digests.toml"
+        manifest.write_text(digests, encoding="utf-8")
+    content = content.replace('manifest = "releases.toml"', f'manifest = "{manifest}"')
     file = folder / "fundrbolt.toml"
     file.write_text(content, encoding="utf-8")
     return file

@@ -24,7 +24,7 @@ async def redeploy(release: str, **parameters: object) -> Outcome:
 
 @pytest.fixture(autouse=True)
 def short_waits(world: World, tmp_path: Path) -> None:
-    quick_platform_file(tmp_path, start_within_seconds=8, **{"watch.metrics_within_seconds": 1})
+    quick_platform_file(tmp_path, schemas_known=False, start_within_seconds=8, **{"watch.metrics_within_seconds": 1})
 
 
 async def test_the_bad_build_that_users_were_taken_off_is_not_deployed_again(world: World) -> None:

@@ -77,7 +77,8 @@ def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         sandbox = Sandbox(Control(folder), sandbox_environment(folder), folder)
         sandbox.point_at(monkeypatch)
         monkeypatch.setenv("ROLLBACK_STATE", str(tmp_path / "state"))
-        monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_platform_file(tmp_path, start_within_seconds=8)))
+        file = quick_platform_file(tmp_path, schemas_known=False, start_within_seconds=8)
+        monkeypatch.setenv("ROLLBACK_CONFIG", str(file))
         yield World(sandbox.control)
     finally:
         subprocess.run([*command, "down", *state], check=True, cwd=ROOT, capture_output=True)

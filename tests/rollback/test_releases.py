@@ -53,8 +53,58 @@ def test_a_wrong_digest_in_the_manifest_is_named(manifest_file: Path) -> None:
         load_manifest(manifest_file)
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('alembic_head = "c"', "alembic_head c is not among its schemas"),
+        ('oldest_schema = "x"\nnewest_schema = "b"', "oldest_schema x is not among its schemas"),
+        ('oldest_schema = "a"\nnewest_schema = "x"', "newest_schema x is not among its schemas"),
+        ('oldest_schema = "b"\nnewest_schema = "a"', "oldest_schema comes after newest_schema"),
+        ('oldest_schema = "a"', "oldest_schema and newest_schema belong together"),
+        ('alembic_head = "b"\noldest_schema = "a"\nnewest_schema = "a"', "alembic_head is outside of oldest_schema"),
+        ('frontend_version = ""', "frontend_version"),
+    ],
+)
+def test_schemas_that_contradict_each_other_are_told_with_release_and_field(
+    manifest_file: Path, lines: str, told: str
+) -> None:
+    with manifest_file.open("a", encoding="utf-8") as file:
+        file.write(f'schemas = ["a", "b"]\n{lines}\n')
+    with pytest.raises(SettingsInvalid, match=rf"releases\.v1.*{told}"):
+        load_manifest(manifest_file)
+
+
+@pytest.mark.parametrize(
+    ("schemas", "told"), [('["a", "a"]', "schemas names a revision twice"), ('["a", "-1"]', r"schemas\.1")]
+)
+def test_relative_and_repeated_revisions_are_no_schemas(manifest_file: Path, schemas: str, told: str) -> None:
+    with manifest_file.open("a", encoding="utf-8") as file:
+        file.write(f"schemas = {schemas}\n")
+    with pytest.raises(SettingsInvalid, match=rf"releases\.v1.*{told}"):
+        load_manifest(manifest_file)
+
+
+@pytest.mark.parametrize(
+    ("lines", "usable"),
+    [
+        ('oldest_schema = "b"\nnewest_schema = "c"\nschemas = ["a", "b", "c", "d"]', ("b", "c")),
+        ('alembic_head = "b"\nschemas = ["a", "b"]', ("b",)),
+        ('alembic_head = "b"', ("b",)),
+        ('schemas = ["a", "b"]', ()),
+        ("", ()),
+    ],
+)
+def test_a_release_runs_on_what_is_said_else_on_its_own_head(
+    manifest_file: Path, lines: str, usable: tuple[str, ...]
+) -> None:
+    with manifest_file.open("a", encoding="utf-8") as file:
+        file.write(f"{lines}\n")
+    assert load_manifest(manifest_file).releases["v1"].usable == usable
+
+
 def test_the_platforms_own_manifest_says_what_the_sandbox_runs() -> None:
-    from sandbox.fundrbolt.releases import RELEASES
+    from sandbox.fundrbolt.releases import HEADS, RELEASES
 
     manifest = load_manifest(Path(__file__).parents[2] / "deployments" / "releases.toml")
     assert {name: release.image_digest for name, release in manifest.releases.items()} == RELEASES
+    assert {name: release.alembic_head for name, release in manifest.releases.items()} == HEADS
