@@ -73,8 +73,11 @@ def main() -> None:
 )
 @click.option(
     "--role",
+    "roles",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Custom role, as `az role definition create` takes it: all that the rollback principal may do, instead of *.",
+    help="Custom role, as `az role definition create` takes it: all that the rollback principal may do, instead of *. "
+    "It has it on the resource groups of AssignableScopes, or else on those of the apps. May be repeated.",
 )
 @click.option(
     "--record",
@@ -95,30 +98,35 @@ def up(
     detach: bool,
     pace: PaceName,
     scale: float,
-    role: Path | None,
+    roles: tuple[Path, ...],
     record: Path | None,
     postgresql_template: Path | None,
 ) -> None:
     """Start it, in the foreground unless --detach. What was there before goes on where it was."""
     folder = Folder(state)
     folder.make()
-    if role is not None:
+    if roles:
         from sandbox.rbac import read_role
 
-        read_role(role)
+        for each in roles:
+            read_role(each)
     if detach:
-        more = {"--role": role, "--record": record, "--postgresql-template": postgresql_template}
-        words = [word for name, path in more.items() if path is not None for word in (name, str(path.absolute()))]
+        more = [
+            ("--record", record),
+            ("--postgresql-template", postgresql_template),
+            *(("--role", each) for each in roles),
+        ]
+        words = [word for name, path in more if path is not None for word in (name, str(path.absolute()))]
         _up_detached(folder, ["--pace", pace, "--scale", str(scale), *words])
     else:
-        _serve(folder, pace, scale, role, record, postgresql_template)
+        _serve(folder, pace, scale, roles, record, postgresql_template)
 
 
 def _serve(
     folder: Folder,
     pace: PaceName,
     scale: float,
-    role: Path | None,
+    roles: tuple[Path, ...],
     record: Path | None,
     postgresql_template: Path | None,
 ) -> None:
@@ -126,11 +134,11 @@ def _serve(
     from sandbox.rbac import read_role
     from sandbox.server import Server
 
-    rollback_role = read_role(role) if role is not None else None
+    rollback_roles = [read_role(each) for each in roles]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     held = folder.lock()
     try:
-        asyncio.run(Server(folder, pace, scale, rollback_role, record, postgresql_template).run())
+        asyncio.run(Server(folder, pace, scale, rollback_roles, record, postgresql_template).run())
     finally:
         held.close()
 

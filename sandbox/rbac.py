@@ -184,12 +184,17 @@ def read_role(file: Path) -> RoleDefinition:
     )
 
 
+def _places(role: RoleDefinition, groups: list[str]) -> list[str]:
+    """Where a role is assigned: on the groups that it says it is for, or else on those of the platform's apps."""
+    return [each for each in role.assignable_scopes if "/resourcegroups/" in each.lower()] or groups
+
+
 def assign_starting_roles(state: State) -> None:
-    """Give everybody what they have in the beginning; the rollback principal its own role if there is one."""
+    """Give everybody what they have in the beginning; the rollback principal its own roles if there are any."""
     subscription = f"/subscriptions/{state.subscription_id}"
-    groups = [f"{subscription}/resourceGroups/{name}" for name in state.groups]
-    role = state.rollback_role
-    state.role_definitions = [role] if role is not None else []
+    groups = [f"{subscription}/resourceGroups/{name}" for name in dict.fromkeys(each.group for each in state.sites)]
+    roles = state.rollback_roles
+    state.role_definitions = list(roles)
     ids = {each.name: each.object_id for each in state.principals}
 
     def assignment(name: str, role_id: str, scope: str) -> RoleAssignment:
@@ -199,8 +204,8 @@ def assign_starting_roles(state: State) -> None:
         *(
             # An owner may do everything with a vault and nothing with what is in it.
             [assignment(directory.ROLLBACK, role_id, subscription) for role_id in (OWNER, SECRETS_OFFICER)]
-            if role is None
-            else [assignment(directory.ROLLBACK, role.id, group) for group in groups]
+            if not roles
+            else [assignment(directory.ROLLBACK, role.id, scope) for role in roles for scope in _places(role, groups)]
         ),
         assignment("deployer", CONTRIBUTOR, groups[0]),
         assignment("oncall", READER, subscription),

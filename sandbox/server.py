@@ -6,7 +6,7 @@ import logging
 import os
 import secrets as randomness
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class Server:
         folder: Folder,
         pace_name: PaceName,
         scale: float,
-        rollback_role: RoleDefinition | None = None,
+        rollback_roles: Sequence[RoleDefinition] = (),
         record: Path | None = None,
         postgresql_template: Path | None = None,
     ) -> None:
@@ -99,8 +99,8 @@ class Server:
         self._folder = folder
         self._scale = scale
         self._world = World(folder, secrets, pace(pace_name, scale), postgresql_template)
-        if rollback_role is not None:
-            self._world.state.rollback_role = rollback_role
+        if rollback_roles:
+            self._world.state.rollback_roles = list(rollback_roles)
             rbac.assign_starting_roles(self._world.state)
             vaults.assign_roles(self._world.state)
         self._faults = Faults(self._world, FAULTS)

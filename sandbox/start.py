@@ -14,6 +14,8 @@ TENANT = "22222222-2222-4222-8222-222222222222"
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
 CLIENT = ROLLBACK_CLIENT
 LOCATION = "eastus"
+REHEARSAL_GROUP = "fundrbolt-rehearsal-rg"
+"""Empty: for servers that are made to be deleted again."""
 PUBLIC_HOST = "api.fundrbolt.com"
 PUBLIC_SITE = "fundrbolt-production-api"
 WORKER = "production-worker"
@@ -86,10 +88,10 @@ def worker(deployed: datetime) -> Site:
     )
 
 
-def starting_state(databases: Path, rollback_role: RoleDefinition | None = None) -> State:
+def starting_state(databases: Path, *rollback_roles: RoleDefinition) -> State:
     """Production serves v1.2.3; its slot `staging` holds v1.2.2, which served production until the last swap.
 
-    The rollback principal has `rollback_role` on the platform's groups, or else every permission.
+    The rollback principal has `rollback_roles` on the groups that they are for, or else every permission.
     """
     swapped = now() - timedelta(minutes=20)
     production = site(
@@ -109,9 +111,9 @@ def starting_state(databases: Path, rollback_role: RoleDefinition | None = None)
         tenant_id=TENANT,
         subscription_id=SUBSCRIPTION,
         location=LOCATION,
-        groups=list(dict.fromkeys(each.group for each in sites)),
+        groups=[*dict.fromkeys(each.group for each in sites), REHEARSAL_GROUP],
         principals=principals(),
-        rollback_role=rollback_role,
+        rollback_roles=list(rollback_roles),
         sites=sites,
     )
     assign_starting_roles(state)

@@ -227,8 +227,8 @@ class State(BaseModel):
     role_definitions: list[RoleDefinition] = []
     """The custom ones."""
     role_assignments: list[RoleAssignment] = []
-    rollback_role: RoleDefinition | None = None
-    """What the rollback principal is given instead of Owner; it outlives a reset."""
+    rollback_roles: list[RoleDefinition] = []
+    """What the rollback principal is given instead of Owner; they outlive a reset."""
     sites: list[Site]
     vaults: list[Vault] = []
     database_servers: list[FlexibleServer] = []

@@ -60,8 +60,8 @@ class World:
             return State.model_validate_json(self.folder.state.read_text())
         return self._begin()
 
-    def _begin(self, rollback_role: RoleDefinition | None = None) -> State:
-        state = starting_state(self.folder.databases, rollback_role)
+    def _begin(self, *rollback_roles: RoleDefinition) -> State:
+        state = starting_state(self.folder.databases, *rollback_roles)
         database_servers.furnish(state, self.clusters)
         furnish(state, self.secrets.signing_key)
         return state
@@ -120,7 +120,7 @@ class World:
         self.book.clear()
         self.logs.clear()
         old = self.state
-        self.state = self._begin(old.rollback_role)
+        self.state = self._begin(*old.rollback_roles)
         self._local_images = self._images_in_use()
         # Tokens stay valid: a client that keeps one must not notice a reset between two tests.
         self.state.tokens_issued = old.tokens_issued

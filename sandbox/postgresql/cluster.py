@@ -67,6 +67,8 @@ class Cluster:
         """Of the superuser."""
         self.data, self.archive, self.base = folder / "data", folder / "archive", folder / "base"
         self.log = folder / "log"
+        self.backing_up = asyncio.Lock()
+        """Held while something writes into `base`."""
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -181,16 +183,17 @@ class Cluster:
     async def back_up(self) -> None:
         """Take a base backup of the running server."""
         beside = self.base.with_name("base.new")
-        await remove_tree(beside)
-        await launch.run(
-            "pg_basebackup",
-            *("--pgdata", beside, "--checkpoint=fast", "--wal-method=fetch", "--no-sync", "--no-manifest"),
-            *("--host", self.address, "--port", str(UPSTREAM_PORT), "--username", SUPERUSER, "--no-password"),
-            environment={"PGPASSWORD": self.password},
-        )
-        if self.base.is_symlink():
-            self.base.unlink()
-        beside.replace(self.base)
+        async with self.backing_up:
+            await remove_tree(beside)
+            await launch.run(
+                "pg_basebackup",
+                *("--pgdata", beside, "--checkpoint=fast", "--wal-method=fetch", "--no-sync", "--no-manifest"),
+                *("--host", self.address, "--port", str(UPSTREAM_PORT), "--username", SUPERUSER, "--no-password"),
+                environment={"PGPASSWORD": self.password},
+            )
+            if self.base.is_symlink():
+                self.base.unlink()
+            beside.replace(self.base)
 
     async def restore(self, source: "Cluster", instant: datetime) -> None:
         """Become what `source`, which runs, was just before `instant`: its base backup, and its log replayed.

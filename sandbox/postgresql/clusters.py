@@ -140,6 +140,9 @@ class Clusters:
             made = self._clusters.pop(name, None)
             if made is not None:
                 await made.stop(at_once=True)
+                # Without its server a backup ends by itself; until then it writes into the folder.
+                async with made.backing_up:
+                    await remove_tree(self._folder / name)
             await remove_tree(self._folder / name)
 
     async def reset(self, servers: Iterable[FlexibleServer]) -> set[str]:

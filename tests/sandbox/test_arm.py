@@ -68,7 +68,7 @@ async def test_the_subscription_and_its_groups_are_listed(arm):
     assert [each["subscriptionId"] for each in subscriptions] == [SUBSCRIPTION]
     assert (await arm.ask("GET", ROOT)).json()["state"] == "Enabled"
     names = [each["name"] for each in (await arm.ask("GET", GROUPS)).json()["value"]]
-    assert names == [GROUP, "fundrbolt-staging-rg", "fundrbolt-dev-rg"]
+    assert names == [GROUP, "fundrbolt-staging-rg", "fundrbolt-dev-rg", "fundrbolt-rehearsal-rg"]
     assert (await arm.ask("GET", f"{GROUPS}/{GROUP}")).json()["location"] == "eastus"
 
 

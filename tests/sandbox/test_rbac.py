@@ -22,6 +22,8 @@ SWAP = "Microsoft.Web/sites/slots/slotsswap/action"
 GET_DATA = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
 ROOT = "/subscriptions/11111111-1111-4111-8111-111111111111"
 PRODUCTION = f"{ROOT}/resourceGroups/fundrbolt-production-rg"
+REHEARSAL = f"{ROOT}/resourceGroups/fundrbolt-rehearsal-rg"
+DELETE = "Microsoft.DBforPostgreSQL/flexibleServers/delete"
 SITE = f"{PRODUCTION}/providers/Microsoft.Web/sites/fundrbolt-production-api"
 ROLE = {"Name": "Swapper", "Actions": [SWAP], "DataActions": [GET_DATA], "AssignableScopes": [ROOT]}
 
@@ -103,6 +105,20 @@ def test_a_role_file_is_all_that_the_rollback_principal_has(tmp_path):
     assert allows_data(state, rollback, GET_DATA, SITE)
     assert not allows(state, rollback, "Microsoft.Web/sites/read", SITE)
     assert permissions_of(state, rollback, ROOT) == []
+    assert permissions_of(state, rollback, REHEARSAL) == []
+
+
+def test_a_role_file_for_a_resource_group_adds_what_may_be_done_there(tmp_path):
+    files = tmp_path / "role.json", tmp_path / "more.json"
+    more = {"Name": "Deleter", "Actions": [DELETE], "AssignableScopes": [REHEARSAL]}
+    for file, role in zip(files, (ROLE, more), strict=True):
+        file.write_text(json.dumps(role))
+    state = starting_state(tmp_path, *map(read_role, files))
+    rollback = find_principal(state, "rollback")
+    assert allows(state, rollback, DELETE, REHEARSAL)
+    assert not allows(state, rollback, DELETE, PRODUCTION)
+    assert allows(state, rollback, SWAP, SITE)
+    assert not allows(state, rollback, SWAP, REHEARSAL)
 
 
 @pytest.mark.parametrize(
