@@ -91,12 +91,9 @@ def plan(
     procedure: str,
     environment: str,
     release: str | None,
-    restore_point: str | None,
-    stop_writes: str | None,
-    waive: tuple[str, ...],
-    restore: str | None,
     reason: str,
     as_json: bool,
+    **of_database: Any,
 ) -> None:
     """Show what PROCEDURE would do, on which resources and why; only reads.
 
@@ -106,12 +103,13 @@ def plan(
       rollback plan roll-back-backend -e production --release v1.2.2 --json
       rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
       rollback plan undo-restore-database -e production --restore 1f6c20ab
+      rollback plan downgrade-database -e production --target previous
     """
     from deployments.procedures import Request
     from deployments.run_command import show_plan
 
     asked = Request(procedure, environment, release, reason, dry_run=True)
-    asked = with_database(asked, restore_point, stop_writes, waive, restore)
+    asked = with_database(asked, of_database)
     need_target(asked)
     settings, request = _checked(asked)
     sys.exit(_wait_for(show_plan(settings, request, as_json=as_json)))
@@ -140,10 +138,6 @@ def run(
     procedure: str,
     environment: str,
     release: str | None,
-    restore_point: str | None,
-    stop_writes: str | None,
-    waive: tuple[str, ...],
-    restore: str | None,
     reason: str,
     dry_run: bool,
     watch_minutes: float | None,
@@ -152,6 +146,7 @@ def run(
     here: bool,
     as_json: bool,
     quiet: bool,
+    **of_database: Any,
 ) -> None:
     """Carry PROCEDURE out and watch it to its end.
 
@@ -166,6 +161,7 @@ def run(
       rollback run deploy-backend -e production --release v1.2.4 --reason "…" --watch-minutes 10
       rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
       rollback run undo-restore-database -e production --restore 1f6c20ab --reason "…"
+      rollback run downgrade-database -e production --target d95a3b1e7f08 --reason "…"
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """
@@ -176,7 +172,7 @@ def run(
     asked = Request(
         procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes
     )
-    asked = with_database(asked, restore_point, stop_writes, waive, restore)
+    asked = with_database(asked, of_database)
     if not (resume or abandon):
         need_target(asked)
     if watch_minutes is not None and procedure != "deploy-backend":

@@ -1,7 +1,7 @@
 """The options of `rollback plan` and `rollback run`, and the request that they make together."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from deployments.procedures import Request
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-RESTORE, UNDO_RESTORE = "restore-database", "undo-restore-database"
-PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend", RESTORE, UNDO_RESTORE)
+RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
+PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend", RESTORE, UNDO_RESTORE, DOWNGRADE)
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 NEED_RELEASE = ("redeploy-backend", "deploy-backend")
 
@@ -76,7 +76,24 @@ def target_options(command: Command) -> Command:
             type=click.Choice(("now", "at-cut-over")),
             help="restore-database: when writes stop. Default: as the platform file says.",
         ),
-        click.option("--waive", multiple=True, metavar="NAME", help="restore-database: a difference that may stay."),
+        click.option(
+            "--waive",
+            multiple=True,
+            metavar="NAME",
+            help="restore-database: a difference that may stay. downgrade-database: what speaks against it and is "
+            "accepted, by the name that the refusal told.",
+        ),
+        click.option(
+            "--target",
+            metavar="REVISION",
+            help="downgrade-database: the revision to go down to: its id or beginning, 'previous', '-2' or 'base'.",
+        ),
+        click.option(
+            "--rehearse/--no-rehearse",
+            default=None,
+            help="downgrade-database: first down, up and down again on a scratch restore. Default: where the platform "
+            "file names a resource group for it.",
+        ),
         click.option(
             "--restore",
             metavar="RUN",
@@ -102,27 +119,35 @@ def check_usage(release: str | None, reason: str, resume: str | None, abandon: s
         raise click.UsageError("Missing option '--reason': a run is kept with why it was started.")
 
 
-def with_database(
-    asked: "Request", restore_point: str | None, stop_writes: str | None, waive: tuple[str, ...], restore: str | None
-) -> "Request":
+TAKES: dict[str, tuple[str, ...]] = {
+    RESTORE: ("restore_point", "stop_writes", "waive"),
+    UNDO_RESTORE: ("restore",),
+    DOWNGRADE: ("target", "rehearse", "waive"),
+}
+"""What only the database's procedures take, by their options' names."""
+
+
+def with_database(asked: "Request", options: Mapping[str, Any]) -> "Request":
     """The request with what only the database's procedures take."""
     from dataclasses import replace
 
     from rollback.settings import StopWrites
 
-    of_restore = bool(restore_point or stop_writes or waive)
-    if of_restore and asked.procedure != RESTORE:
-        raise click.UsageError(f"--restore-point, --stop-writes and --waive go with {RESTORE} only.")
-    if restore and asked.procedure != UNDO_RESTORE:
-        raise click.UsageError(f"--restore goes with {UNDO_RESTORE} only.")
-    if asked.procedure not in {RESTORE, UNDO_RESTORE}:
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    taken = TAKES.get(asked.procedure, ())
+    for name in given:
+        if name not in taken:
+            takers = " and ".join(each for each, names in TAKES.items() if name in names)
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with {takers} only.")
+    if asked.procedure not in TAKES:
         return asked
     if asked.release:
         raise click.UsageError(f"--release does not go with {asked.procedure}.")
-    if asked.resume and (of_restore or restore):
+    if asked.resume and given:
         raise click.UsageError("--resume takes the run as it was planned: without options of the plan.")
-    when = StopWrites(stop_writes.replace("at-cut-over", "at cut-over")) if stop_writes else None
-    return replace(asked, restore_point=restore_point, stop_writes=when, waive=waive, restore=restore)
+    if stop_writes := given.get("stop_writes"):
+        given["stop_writes"] = StopWrites(stop_writes.replace("at-cut-over", "at cut-over"))
+    return replace(asked, **given)
 
 
 def need_target(asked: "Request") -> None:
@@ -133,3 +158,5 @@ def need_target(asked: "Request") -> None:
         raise click.UsageError(f"Missing option '--restore-point' for {RESTORE}.")
     if asked.procedure == UNDO_RESTORE and not asked.restore:
         raise click.UsageError(f"Missing option '--restore' for {UNDO_RESTORE}. See 'rollback status'.")
+    if asked.procedure == DOWNGRADE and not asked.target:
+        raise click.UsageError(f"Missing option '--target' for {DOWNGRADE}, for instance 'previous'.")

@@ -9,6 +9,7 @@ from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
 from rollback.database.plans import RestorePlan
 from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
+from rollback.migrations.plans import DowngradePlan
 from rollback.plans import Plan
 from rollback.releases import load_manifest
 from rollback.runs import RunFolder, Store
@@ -24,9 +25,10 @@ PLANS: dict[str, type[Plan]] = {
     "deploy-backend": DeployPlan,
     "restore-database": RestorePlan,
     "undo-restore-database": UndoRestorePlan,
+    "downgrade-database": DowngradePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
-RESTORE, UNDO_RESTORE = "restore-database", "undo-restore-database"
+RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Request:
     waive: tuple[str, ...] = ()
     restore: str | None = None
     """The run of the restore that is undone."""
+    target: str | None = None
+    """The revision that a schema is taken down to."""
+    rehearse: bool | None = None
 
     @property
     def deployment(self) -> str:
@@ -66,6 +71,8 @@ class Request:
             return parameters
         if self.procedure == UNDO_RESTORE:
             return parameters | {"restore": self.restore or ""}
+        if self.procedure == DOWNGRADE:
+            return parameters | {"target": self.target or "", "rehearse": self.rehearse, "waive": list(self.waive)}
         parameters["release"] = self.release or ""
         if self.watch_minutes is not None:
             parameters["watch_minutes"] = self.watch_minutes

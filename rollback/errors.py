@@ -49,6 +49,22 @@ class NoDatabase(Refused):
     """The platform file names no database for the environment."""
 
 
+class NoMigrations(Refused):
+    """The platform file does not say how the environment runs alembic."""
+
+
+class DowngradeUnfit(Refused):
+    """The way down cannot be gone, or must not be unless what speaks against it is waived by name."""
+
+
+class RehearsalFailed(Refused):
+    """A rehearsal came out wrong, or could not be held; production was not touched."""
+
+
+class WrongDatabase(Refused):
+    """What the secret or the name of the server leads to is not the database of the plan."""
+
+
 class RestorePointInvalid(Refused):
     """The restore point is no instant with a time zone, or outside of the window in which Azure can restore."""
 
@@ -199,3 +215,11 @@ class RevisionUnknown(Refused):
 
 class NotBelow(Refused):
     """No downgrade leads from the one revision to the other."""
+
+
+class MigrationFailed(Permanent):
+    """Alembic ended without having gone down; has its last words, without secrets."""
+
+
+class MigrationCutOff(Transient):
+    """Nobody heard alembic's end: what it did is in the database only."""

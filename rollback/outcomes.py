@@ -19,6 +19,8 @@ class EndState(StrEnum):
     DEPLOYED_NOT_VERIFIED = "deployed, not verified"
     RESTORED = "restored"
     RESTORED_NOT_VERIFIED = "restored, not verified"
+    DOWNGRADED = "downgraded"
+    DOWNGRADED_NOT_VERIFIED = "downgraded, not verified"
     TAKEN_BACK = "taken back"
     """Found bad after it was put in place: users get what they got before."""
 
@@ -47,6 +49,8 @@ EXIT_STATUS: dict[EndState, int] = {
     EndState.DEPLOYED_NOT_VERIFIED: 3,
     EndState.RESTORED: 0,
     EndState.RESTORED_NOT_VERIFIED: 3,
+    EndState.DOWNGRADED: 0,
+    EndState.DOWNGRADED_NOT_VERIFIED: 3,
     EndState.TAKEN_BACK: 8,
     EndState.CANCELLED: 130,
 }

@@ -1,16 +1,21 @@
 """Which Azure actions each procedure uses: what the custom role grants, and what a plan checks first.
 
-`deployments/role.json` is made of exactly these. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
+`deployments/role.json` is made of exactly these, and `deployments/role-rehearsal.json` of those for rehearsals, which
+are granted in a resource group of their own. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
 """
 
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from rollback.azure import AzureConnection, our_errors
 from rollback.errors import PermissionMissing
 
+if TYPE_CHECKING:
+    from azure.mgmt.authorization.v2022_04_01.models import Permission
+
+READ_PERMISSIONS = "Microsoft.Authorization/permissions/read"
 READ_APP = (
-    "Microsoft.Authorization/permissions/read",
+    READ_PERMISSIONS,
     "Microsoft.Web/sites/read",
     "Microsoft.Web/sites/config/read",
     "Microsoft.Web/sites/slots/read",
@@ -46,6 +51,11 @@ FOLLOW_SECRET = (
     "Microsoft.Web/sites/start/action",
     "Microsoft.Web/sites/slots/start/action",
 )
+ENTER_CONTAINERS = (
+    "Microsoft.Web/sites/publish/action",
+    "Microsoft.Web/sites/slots/publish/action",
+)
+"""By SSH, through Kudu's tunnel."""
 MAINTAIN = (*READ_SETTINGS, *PUT_IMAGE, *PUT_IMAGE_ON_SLOT)
 """Where apps are put into maintenance mode instead of being stopped."""
 CHECK_NAME = "Microsoft.DBforPostgreSQL/checkNameAvailability/action"
@@ -73,6 +83,24 @@ FENCE_SERVERS = tuple(
     if each.endswith(("/read", "configurations/write", "firewallRules/write", "firewallRules/delete"))
 )
 """Those without which no server is fenced or opened; nothing is made."""
+
+REHEARSE_SOURCE = tuple(
+    each for each in SERVERS if each.endswith(("flexibleServers/read", "firewallRules/read", "administrators/read"))
+)
+"""Those on the server that a scratch server is restored from."""
+REHEARSE = (
+    READ_PERMISSIONS,
+    READ_SERVER,
+    "Microsoft.DBforPostgreSQL/flexibleServers/write",
+    "Microsoft.DBforPostgreSQL/flexibleServers/delete",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules/write",
+    "Microsoft.DBforPostgreSQL/flexibleServers/administrators/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/administrators/write",
+    "Microsoft.DBforPostgreSQL/locations/azureAsyncOperation/read",
+    "Microsoft.DBforPostgreSQL/locations/operationResults/read",
+)
+"""Those in the resource group for rehearsals, and nowhere else: here servers are deleted."""
 
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 SET_SECRET = "Microsoft.KeyVault/vaults/secrets/setSecret/action"  # noqa: S105 - an action's name
@@ -118,6 +146,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     ),
     "restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
     "undo-restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
+    "downgrade-database": (*READ_APP, *MEASURE, *ENTER_CONTAINERS),
 }
 """By procedure, in the order in which they are asked for, on the environment's app."""
 
@@ -145,10 +174,29 @@ async def check_granted(
         with our_errors(f"permissions on {what}"):
             pages = client.permissions.list_for_resource(group, provider, "", resources, name)
             granted = [each async for each in pages]
-    rules = [(each.actions or [], each.not_actions or []) for each in granted]
+    missing = _missing(actions, granted)
     data_rules = [(each.data_actions or [], each.not_data_actions or []) for each in granted]
-    missing = [action for action in actions if not any(_allows(action, *rule) for rule in rules)]
     missing += [action for action in data_actions if not any(_allows(action, *rule) for rule in data_rules)]
+    _require_none(missing, what)
+
+
+async def check_granted_in_group(connection: AzureConnection, group: str, actions: tuple[str, ...]) -> None:
+    """Make sure that the credential may do the actions on whatever is in a resource group; raises as the above."""
+    from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+
+    what = f"resource group '{group}'"
+    async with connection.client(AuthorizationManagementClient) as client:
+        with our_errors(f"permissions on {what}"):
+            granted = [each async for each in client.permissions.list_for_resource_group(group)]
+    _require_none(_missing(actions, granted), what)
+
+
+def _missing(actions: tuple[str, ...], granted: "list[Permission]") -> list[str]:
+    rules = [(each.actions or [], each.not_actions or []) for each in granted]
+    return [action for action in actions if not any(_allows(action, *rule) for rule in rules)]
+
+
+def _require_none(missing: list[str], what: str) -> None:
     if missing:
         raise PermissionMissing(
             f"The credential may not do {', '.join(missing)} on {what}.",

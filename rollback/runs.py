@@ -16,6 +16,7 @@ from rollback.errors import RunUnknown
 from rollback.journal import Journal, Listener
 from rollback.lease import FileLeases
 from rollback.measurements import Measurements
+from rollback.migrations.certificates import Certificates
 from rollback.models import Model
 from rollback.outcomes import EndState
 from rollback.plans import Plan
@@ -144,6 +145,10 @@ class Store:
             each.mkdir(parents=True, exist_ok=True)
         self.leases = FileLeases(self._environments)
         self.approvals = ApprovalBooks(folder / "approvals")
+
+    def certificates(self, environment: str) -> Certificates:
+        """The rehearsals of an environment's migrations."""
+        return Certificates(self._environments, environment)
 
     def served(self, environment: str) -> ServedRecord:
         """What served an environment."""

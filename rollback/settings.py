@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from rollback.approvals.policy import Policy
-from rollback.errors import NoDatabase, SettingsInvalid, UnknownEnvironment
+from rollback.errors import NoDatabase, NoMigrations, SettingsInvalid, UnknownEnvironment
 from rollback.models import Model
 from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
 
@@ -177,11 +177,41 @@ class Database(Model):
     """For comparing both servers and writing the rows that would be lost."""
 
 
+class MigrationWay(StrEnum):
+    """Where alembic is run."""
+
+    SSH = "ssh"
+    """In a slot whose image has the current revision's file, through App Service's tunnel."""
+    WORKTREE = "worktree"
+    """On the machine of the run, in a clean git worktree of the release that has it."""
+
+
+class Migrations(Model):
+    """How the schema of an environment's database is taken down: by alembic, as the platform's releases have it."""
+
+    way: MigrationWay = MigrationWay.SSH
+    folder: str = "/app"
+    """Where alembic.ini is in the image."""
+    path: str = ""
+    """Where alembic.ini is in the repository; empty for its root."""
+    command: tuple[str, ...] = Field(default=("python", "-m", "alembic"), min_length=1)
+    """Runs alembic: a program, and what stands before alembic's own arguments."""
+    url_variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The environment variable that alembic's env.py reads the database's URL from."""
+    lock_timeout_seconds: float = Field(default=5.0, gt=0, le=600)
+    """A statement that waits longer for a lock gives up: behind a waiting DDL statement everybody waits."""
+    within_seconds: float = Field(default=300, gt=0, le=7200)
+    """How long a downgrade that did not get its locks is tried again."""
+    rehearsal_resource_group: str = ""
+    """Where scratch servers are made, and deleted again; the credential may delete servers there and nowhere else."""
+
+
 class Environment(Model):
     """One environment of the platform; its name is the table's name."""
 
     backend: Backend
     database: Database | None = None
+    migrations: Migrations | None = None
 
 
 class Releases(Model):
@@ -189,6 +219,13 @@ class Releases(Model):
 
     manifest: Path | None = None
     """A TOML file of releases, relative to the platform file."""
+
+
+class Repository(Model):
+    """The platform's own git repository, as it is cloned on the machine of the run."""
+
+    path: Path | None = None
+    """Relative to the platform file; without it the work tree that the platform file is in."""
 
 
 class Registry(Model):
@@ -227,6 +264,7 @@ class Settings(Model):
     platform: str = "Fundrbolt"
     azure: Azure = Azure()
     releases: Releases = Releases()
+    repository: Repository = Repository()
     registry: Registry = Registry()
     state: State = State()
     prefect: Prefect = Prefect()
@@ -254,6 +292,17 @@ class Settings(Model):
             )
         return database
 
+    def migrations(self, environment: str) -> Migrations:
+        """How the environment's schema is taken down; raises `NoMigrations` where the file does not say."""
+        _ = self.database(environment)
+        migrations = self.environments[environment].migrations
+        if migrations is None:
+            raise NoMigrations(
+                f"How '{environment}' runs alembic is not known.",
+                remedy=f"Say it in environments.{environment}.migrations of {self.file}.",
+            )
+        return migrations
+
 
 class OfferEnvironments:
     """Annotates a form's field: the environments of the platform file, where there is one, become its choices."""
@@ -272,7 +321,8 @@ EnvironmentName = Annotated[str, OfferEnvironments()]
 def load_settings(named: Path | None = None) -> Settings:
     """The settings of this process.
 
-    `AZURE_SUBSCRIPTION_ID` and `ROLLBACK_STATE` win over the file. Raises `SettingsInvalid` naming file and field.
+    `AZURE_SUBSCRIPTION_ID`, `ROLLBACK_STATE` and `ROLLBACK_REPOSITORY` win over the file. Raises `SettingsInvalid`
+    naming file and field.
     """
     return _with_environment(_read(find_platform_file(named)))
 
@@ -302,8 +352,14 @@ def _with_environment(settings: Settings) -> Settings:
             "state": State(directory=state),
             "approval": settings.approval.model_copy(update={"tenant_id": tenant}),
             "releases": Releases(manifest=settings.file.parent / manifest if manifest else None),
+            "repository": Repository(path=_repository(settings)),
         }
     )
+
+
+def _repository(settings: Settings) -> Path:
+    named = os.environ.get("ROLLBACK_REPOSITORY") or settings.repository.path or "."
+    return settings.file.parent.absolute() / named
 
 
 def _describe(error: ValidationError) -> str:

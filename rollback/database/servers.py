@@ -1,6 +1,7 @@
 """Flexible servers through Azure Resource Manager: looked at, restored beside, and set up.
 
-Nothing here deletes a server. Every request that changes something is sent once; who sends it reads after it.
+Only a rehearsal's scratch server is ever deleted. Every request that changes something is sent once; who sends it reads
+after it.
 
 Source: Microsoft.DBforPostgreSQL (`azure-mgmt-postgresqlflexibleservers` 3.0).
 """
@@ -256,6 +257,15 @@ class FlexibleServers:
                 server.resource_group, server.name, body, polling_interval=POLL_SECONDS, **ONE_TRY
             )
         await self.wait_for(operation, str(server))
+
+    async def delete(self, server: ServerId) -> None:
+        """Delete a server; safe to repeat. Only for one that was made to be deleted."""
+        what = f"deletion of {server}"
+        with our_errors(what):
+            operation = await self._client.servers.begin_delete(
+                server.resource_group, server.name, polling_interval=POLL_SECONDS, **ONE_TRY
+            )
+        await self.wait_for(operation, what)
 
     async def restart(self, server: ServerId) -> None:
         """Restart a server, so that parameters that are not dynamic take effect."""

@@ -5,7 +5,7 @@ Everything but the host stays byte for byte: a password that is encoded again is
 
 import re
 from typing import Self
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import SecretStr
 
@@ -65,6 +65,14 @@ class DatabaseUrl(Model):
             raise DatabaseUrlInvalid("The database URL cannot be taken apart.", remedy=_REMEDY)
         place = f"[{host}]" if ":" in host else host
         return self.parse(match["before"] + place + match["after"])
+
+    def with_database(self, database: str) -> Self:
+        """The same URL with another database of the same server, and nothing else changed."""
+        text = self.text.get_secret_value()
+        match = _URL.fullmatch(text)
+        if match is None:
+            raise DatabaseUrlInvalid("The database URL cannot be taken apart.", remedy=_REMEDY)
+        return self.parse(text[: match.start("database")] + quote(database, safe="") + text[match.end("database") :])
 
 
 def _why_not(text: str) -> str:

@@ -44,6 +44,13 @@ def looking(folder: str, command: Sequence[str], revision: str) -> str:
     return f"{_enter(folder)} && {{ [ -f alembic.ini ] || exit {NO_CONFIGURATION}; }} && exec {show}"
 
 
+def packing(folder: str) -> str:
+    """A script that writes alembic.ini and the folders that it names as a gzipped tar."""
+    names = r"s/^[[:space:]]*\(script_location\|version_locations\)[[:space:]]*=[[:space:]]*//p"
+    folders = f"sed -n '{names}' alembic.ini | sed 's,%(here)s/,,g' | tr ',:;' '   '"
+    return f"{_enter(folder)} && exec tar -czf - --exclude=__pycache__ alembic.ini $({folders}) 2>/dev/null"
+
+
 def _enter(folder: str) -> str:
     # `cd -` and CDPATH would lead elsewhere.
     return f"{{ CDPATH= cd -- {shlex.quote(folder)} || exit {NO_FOLDER}; }}"

@@ -1,13 +1,13 @@
 """Alembic in the container of a slot, whose image has the current revision's file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollback.azure import AzureConnection
 from rollback.migrations.ways.checking import require_found
 from rollback.migrations.ways.output import Output, forms_of
-from rollback.migrations.ways.shell import looking, running
-from rollback.migrations.ways.way import Ended, OnLine
+from rollback.migrations.ways.shell import looking, packing, running
+from rollback.migrations.ways.way import Ended, OnLine, WayUnfit
 from rollback.postgres.url import DatabaseUrl
 
 
@@ -30,7 +30,7 @@ class SshWay:
     @property
     def name(self) -> str:
         """For people."""
-        return f"ssh into {self.app}/{self.slot}"
+        return f"container of {self.app}/{self.slot}"
 
     async def check(self) -> None:
         """Raise `WayUnfit` unless the container can be entered and has alembic, with the current revision's file."""
@@ -49,11 +49,24 @@ class SshWay:
         given = url.text.get_secret_value().strip().encode() + b"\n"
         return await self._start(script, given, Output(on_line, forms_of(url)))
 
+    async def fetch(self) -> bytes:
+        """alembic.ini and the folders that it names, as a gzipped tar; raises `WayUnfit`."""
+        packed = bytearray()
+        status = await self._feed(packing(self.folder), b"", packed.extend)
+        if status != 0:
+            raise WayUnfit(
+                f"The {self.name} cannot pack the revisions in '{self.folder}'.", remedy="Is there a tar in the image?"
+            )
+        return bytes(packed)
+
     async def _start(self, script: str, given: bytes, output: Output) -> Ended:
+        status = await self._feed(script, given, output.feed)
+        output.end()
+        return Ended(status=status, tail=output.tail)
+
+    async def _feed(self, script: str, given: bytes, received: Callable[[bytes], None]) -> int | None:
         from rollback.migrations.ways.remote import run_remotely
         from rollback.migrations.ways.tunnel import tunnel
 
         async with tunnel(self.connection, self.host, self.name) as socket:
-            status = await run_remotely(socket, script, given, output.feed, self.name)
-        output.end()
-        return Ended(status=status, tail=output.tail)
+            return await run_remotely(socket, script, given, received, self.name)
