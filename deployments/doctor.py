@@ -1,15 +1,15 @@
 """`rollback doctor`: is everything there that a rollback needs? Only reads, and says for each lack what to do."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
-from deployments import prefect_api
+from deployments import migration_checks, prefect_api
+from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from deployments.prefect_api import PrefectAway
 from deployments.procedures import open_store
 from rollback import azure, probes
@@ -34,30 +34,15 @@ from rollback.runs import RunHeader, Store
 from rollback.settings import Backend, Settings, load_settings
 from rollback.slots import PRODUCTION, Slot
 
-GOOD, MISSING, HINT = "✓", "✗", "–"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line: what was found, and for a lack what to do."""
-
-    mark: str
-    text: str
-    remedy: str = ""
-
-
-def _lack(error: RollbackError) -> Check:
-    return Check(MISSING, error.message, error.remedy)
-
 
 async def examine(environment: str | None) -> bool:
     """Print every check as soon as it is known; whether nothing is missing."""
     whole = True
-    async for check in _checks(environment):
-        whole &= check.mark != MISSING
-        click.echo(f"{check.mark} {' '.join(check.text.split())}")
-        if check.remedy:
-            click.echo(f"    {check.remedy}")
+    async for found in _checks(environment):
+        whole &= found.mark != MISSING
+        click.echo(f"{found.mark} {' '.join(found.text.split())}")
+        if found.remedy:
+            click.echo(f"    {found.remedy}")
     return whole
 
 
@@ -67,7 +52,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
         chosen = [environment] if environment else sorted(settings.environments)
         backends = {name: settings.backend(name) for name in chosen}
     except RollbackError as error:
-        yield _lack(error)
+        yield lack(error)
         return
     yield Check(GOOD, f"platform file {settings.file}: {', '.join(sorted(settings.environments))}")
     manifest, found = _check_manifest(settings)
@@ -81,10 +66,11 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
             examined = [
                 *(_environment(connection, name, each, manifest) for name, each in backends.items()),
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
+                *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
             ]
             for checks in await asyncio.gather(*examined):
-                for check in checks:
-                    yield check
+                for each in checks:
+                    yield each
     yield await _check_prefect(settings)
 
 
@@ -92,7 +78,7 @@ def _check_manifest(settings: Settings) -> tuple[Manifest, Check]:
     try:
         manifest = load_manifest(settings.releases.manifest)
     except RollbackError as error:
-        return Manifest(), _lack(error)
+        return Manifest(), lack(error)
     if manifest.file is None:
         hint = "Name a file in releases.manifest of the platform file to call builds by their release."
         return manifest, Check(HINT, "no release manifest: builds are known by digest only", hint)
@@ -103,7 +89,7 @@ def _check_state(settings: Settings) -> Check:
     try:
         open_store(settings)
     except RollbackError as error:
-        return _lack(error)
+        return lack(error)
     return Check(GOOD, f"state folder {settings.state.directory} can be written")
 
 
@@ -116,7 +102,7 @@ async def _check_approval(policy: Policy) -> Check:
         signers = policy.signers()
         await TokenVerifier(signers).check_keys()
     except RollbackError as error:
-        return _lack(error)
+        return lack(error)
     told = f"tokens for {signers.audience}, by members of group {signers.group}"
     return Check(GOOD, f"approval: {told}; the tenant's keys can be had")
 
@@ -126,7 +112,7 @@ async def _check_credential(connection: AzureConnection) -> Check:
         with our_errors("Entra ID's token"):
             await connection.credential.get_token(azure.SCOPE)
     except RollbackError as error:
-        return _lack(error)
+        return lack(error)
     return Check(GOOD, f"Entra ID accepts the credential; subscription {connection.settings.subscription_id}")
 
 
@@ -161,7 +147,7 @@ async def _check_permissions(app: AppService, procedure: str) -> Check:
     try:
         await app.check_permissions(ACTIONS[procedure])
     except RollbackError as error:
-        return _lack(error)
+        return lack(error)
     return Check(GOOD, f"the credential may do everything that {procedure} does")
 
 
@@ -192,9 +178,15 @@ async def _database(settings: Settings, name: str, manifest: Manifest) -> list[C
             source = await survey.find_source(url)
             checks.append(_describe_server(source, url))
         except RollbackError as error:
-            checks.append(_lack(error))
+            checks.append(lack(error))
         else:
             checks += await _check_restore(run, survey, source, url, secret)
+    return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+async def _migrations(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
+    async with _looking(settings, name, manifest) as run:
+        checks = await migration_checks.examine(run)
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
 
 
@@ -216,16 +208,16 @@ async def _check_restore(
             pass
 
     checks = [
-        await _check(app.check_permissions(ACTIONS[RESTORE]), f"the credential may lead the apps as {RESTORE} does"),
-        await _check(
+        await check(app.check_permissions(ACTIONS[RESTORE]), f"the credential may lead the apps as {RESTORE} does"),
+        await check(
             servers.check_permissions(source.id, SERVER_ACTIONS[RESTORE]),
             f"the credential may do everything with '{source.id.name}' that {RESTORE} does",
         ),
-        await _check(
+        await check(
             survey.check_may_cut_over(), f"the credential may give secret '{run.database.secret}' a new version"
         ),
-        await _check(sign_in(), f"'{administrator}' can sign in to '{source.id.name}' with Entra ID's token"),
-        await _check(
+        await check(sign_in(), f"'{administrator}' can sign in to '{source.id.name}' with Entra ID's token"),
+        await check(
             signing_in.check_password(run, url, source.host),
             f"role '{url.user}' can sign in with the secret's password",
         ),
@@ -233,17 +225,9 @@ async def _check_restore(
     try:
         consumers = await survey.find_consumers(secret, source)
     except RollbackError as error:
-        return [*checks, _lack(error)]
+        return [*checks, lack(error)]
     found = ", ".join(f"{each.name} ({each.how})" for each in consumers)
     return [*checks, Check(GOOD, f"used by {found}"), *(Check(HINT, each) for each in survey.warnings)]
-
-
-async def _check(work: Awaitable[None], good: str) -> Check:
-    try:
-        await work
-    except RollbackError as error:
-        return _lack(error)
-    return Check(GOOD, good)
 
 
 async def _check_health(backend: Backend, production: Slot) -> Check:

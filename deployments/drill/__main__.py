@@ -2,7 +2,8 @@
 
 `rollback`: production serves a bad release and is rolled back. `deployment`: a release that passes its probes on the
 slot turns production bad, and the guarded deployment swaps back. `database`: a bad release damages rows, and the
-database is restored to the instant before. The exit status is 0 where that is what happened, else that of the command,
+database is restored to the instant before. `migration`: the release that has to serve cannot use the schema, which is
+taken down first. The exit status is 0 where that is what happened, else that of the command,
 or 1 where users were not shown to get what they should.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from deployments.drill import backend, database
+from deployments.drill import backend, database, migration
 from deployments.local_platform import ROOT, LocalPlatform
 from rollback.errors import RollbackError
 
@@ -26,6 +27,7 @@ MODES: dict[str, Rehearsal] = {
     "rollback": backend.rehearse_rollback,
     "deployment": backend.rehearse_deployment,
     "database": database.rehearse,
+    "migration": migration.rehearse,
 }
 
 
@@ -44,7 +46,7 @@ MODES: dict[str, Rehearsal] = {
     "--pace", type=click.Choice(["fast", "azure"]), default="fast", show_default=True, help="As slow as Azure?"
 )
 def main(state: Path, mode: str, pace: str) -> None:
-    """Rehearse a rollback, a guarded deployment, or a restore, on the sandbox, while users go on using it."""
+    """Rehearse a rollback, a guarded deployment, a restore, or a downgrade, on the sandbox, while users go on."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = state / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     started = time.monotonic()

@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 import click
 
 from deployments.drill.commands import begin, finish
-from deployments.drill.users import LOOK_SECONDS, PUBLIC_URL, Interval, Users, all_good, told
+from deployments.drill.users import LOOK_SECONDS, PUBLIC_URL, Interval, Users, all_good, fail_enough, told
 from deployments.local_platform import LocalPlatform
 from rollback.outcomes import EndState
 from rollback.runs import Store
 
 BAD, GOOD, NEW = "v1.2.3", "v1.2.2", "v1.2.1"
-ENOUGH_ERRORS = 5
-"""Seen by users, before anybody would call for a rollback."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def _rehearse(platform: LocalPlatform, drill: Drill, pace: str, say: Callable[[s
     if drill is DEPLOYMENT:
         platform.ask_sandbox("break", "redeploy", f"release={GOOD}", "slot=production")
     users = Users(platform)
-    users.wait(_enough_errors if drill is ROLLBACK else _are_served, "users did not get what the drill begins with")
+    users.wait(fail_enough if drill is ROLLBACK else _are_served, "users did not get what the drill begins with")
     say(f"Users of {PUBLIC_URL}: {told(users.intervals())}")
     platform.wait_for_server()
     say(f"Prefect's UI: {platform.ui_url}")
@@ -69,10 +67,6 @@ def _rehearse(platform: LocalPlatform, drill: Drill, pace: str, say: Callable[[s
         status = 0
         users.wait(lambda seen: all_good(seen, GOOD, begun), f"users were not served by {GOOD} only")
     return _conclude(platform, users.intervals(), begun, status)
-
-
-def _enough_errors(seen: list[Interval]) -> bool:
-    return sum(each.requests - each.ok for each in seen) >= ENOUGH_ERRORS
 
 
 def _are_served(seen: list[Interval]) -> bool:

@@ -1,4 +1,4 @@
-"""Print every donation that the database holds now, as one JSON object from id to cents.
+"""Print every donation that the database holds now, as a JSON array of its whole rows.
 
 A program of its own, so that the drill's clients find the sandbox in their environment from their start. It looks where
 the apps look: at the server that the secret names.
@@ -7,6 +7,7 @@ the apps look: at the server that the secret names.
 import asyncio
 import json
 import sys
+from typing import Any
 
 from rollback import azure
 from rollback.azure import our_errors
@@ -16,8 +17,8 @@ from rollback.postgres.url import DatabaseUrl
 from rollback.settings import load_settings
 
 
-async def read_donations(environment: str) -> dict[int, int]:
-    """Id to amount in cents, as the database says it."""
+async def read_donations(environment: str) -> list[dict[str, Any]]:
+    """The rows, with whatever columns the table has now."""
     settings = load_settings()
     database = settings.database(environment)
     async with azure.connect(settings.azure) as connection, KeyVault(connection, database.vault) as vault:
@@ -29,7 +30,7 @@ async def read_donations(environment: str) -> dict[int, int]:
                 return (await connection.credential.get_token(ENTRA_SCOPE)).token
 
         async with connect(url.host, url.database, database.administrator, token) as session:
-            return dict(await session.fetch("SELECT id, amount_cents FROM public.donations"))
+            return [row for (row,) in await session.fetch("SELECT to_jsonb(donations) FROM public.donations")]
 
 
 if __name__ == "__main__":

@@ -3,30 +3,22 @@
 The users' own notes of what they were told is recorded are the truth that the result is held against.
 """
 
-import json
-import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
 
-from deployments.drill.commands import begin, finish, tell
-from deployments.drill.users import LOOK_SECONDS, PUBLIC_URL, WITHIN_SECONDS, Accepted, Users, all_good, told
+from deployments.drill.commands import Say, carry_out, read_rows
+from deployments.drill.users import PUBLIC_URL, WITHIN_SECONDS, Accepted, Users, all_good, told
 from deployments.local_platform import LocalPlatform
-from rollback.approvals.handover import ask
-from rollback.approvals.policy import SHORT_HASH
 from rollback.database.plans import RestorePlan
-from rollback.errors import NotWaiting, Permanent
-from rollback.runs import RunFolder, Store
+from rollback.errors import Permanent
+from rollback.runs import Store
 
-ENVIRONMENT = "production"
 BAD, GOOD = "v1.2.3", "v1.2.2"
-APPROVERS = ("lead", "second")
 ENOUGH_DAMAGE = 5
 """Donations of which only a zero is left, before anybody would call for a restore."""
-Say = Callable[[str], None]
 
 
 class NotDamaged(Permanent):
@@ -46,12 +38,14 @@ def rehearse(platform: LocalPlatform, pace: str, say: Say) -> int:
     platform.start_worker()
     point = datetime.now(UTC)
     _damage(platform, say)
-    status = _run(platform, say, "roll-back-backend", "--release", GOOD, "--reason", f"drill: {BAD} damages donations")
+    status = carry_out(
+        platform, say, "roll-back-backend", "--release", GOOD, "--reason", f"drill: {BAD} damages donations"
+    )
     if status != 0:
         return status
     begun = datetime.now(UTC)
     reason = f"drill: donations as they were before {BAD}"
-    status = _run(platform, say, "restore-database", "--restore-point", point.isoformat(), "--reason", reason)
+    status = carry_out(platform, say, "restore-database", "--restore-point", point.isoformat(), "--reason", reason)
     if status == 0:
         users.wait(lambda seen: all_good(seen, GOOD, begun), f"users were not served by {GOOD} only")
     return _conclude(platform, users, point, status)
@@ -73,38 +67,7 @@ def _damaged(books: dict[int, int]) -> int:
 
 def _books(platform: LocalPlatform) -> dict[int, int]:
     """Every donation that the database in use holds, in cents."""
-    return {
-        int(key): cents for key, cents in json.loads(tell(platform, "deployments.drill.books", ENVIRONMENT)).items()
-    }
-
-
-def _run(platform: LocalPlatform, say: Say, procedure: str, *options: str) -> int:
-    """Run a procedure as an operator would; whenever it waits for an approval, both approvers give theirs."""
-    command = ("run", procedure, "--environment", ENVIRONMENT, *options)
-    say(f"rollback {subprocess.list2cmdline(command)}\n")
-    store = Store(platform.folder / "rollback")
-    known = {each.header.run for each in store.latest(2)}
-    process = begin(platform, *command)
-    while process.poll() is None:
-        mine = [each for each in store.latest(1) if each.header.run not in known]
-        if mine and (plan_hash := _wanted(mine[0])):
-            for who in APPROVERS:
-                _approve(platform, mine[0].header.run, plan_hash, who)
-        time.sleep(LOOK_SECONDS)
-    return finish(process)
-
-
-def _wanted(folder: RunFolder) -> str | None:
-    """The hash of the plan that a run waits with; none where it does not wait."""
-    try:
-        return ask(folder.folder).plan_hash
-    except NotWaiting:
-        return None
-
-
-def _approve(platform: LocalPlatform, run: str, plan_hash: str, who: str) -> None:
-    arguments = ("approve", run, "--hash", plan_hash[:SHORT_HASH], "--yes", "--note", "drill")
-    finish(begin(platform, *arguments, environment=platform.environment_of(who), quiet=True))
+    return {donation: row["amount_cents"] for donation, row in read_rows(platform).items()}
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ PUBLIC_URL = "https://api.fundrbolt.com"
 INTERVAL_SECONDS = 0.5
 GOOD_INTERVALS = 4
 """In a row with answers from the good release only, and none of them an error: users are served by it."""
+ENOUGH_ERRORS = 5
+"""Seen by users, before anybody would call for a rollback."""
 WITHIN_SECONDS = 60.0
 LOOK_SECONDS = 0.1
-
-REQUESTS_A_SECOND = 20.0
+REQUESTS_A_SECOND = 12.0
 
 
 class Interval(BaseModel):
@@ -79,6 +80,16 @@ class Users:
             time.sleep(LOOK_SECONDS)
 
 
+def fail_enough(seen: list[Interval]) -> bool:
+    """Whether users have seen enough errors to call for a rollback."""
+    return failed(seen) >= ENOUGH_ERRORS
+
+
+def failed(seen: Iterable[Interval]) -> int:
+    """How many requests failed."""
+    return sum(each.requests - each.ok for each in seen)
+
+
 def all_good(seen: list[Interval], release: str, since: datetime | None = None) -> bool:
     """Whether users are served by a release: the latest intervals (since an instant) are all good."""
     latest = [each for each in seen if since is None or each.t > since][-GOOD_INTERVALS:]
@@ -87,12 +98,11 @@ def all_good(seen: list[Interval], release: str, since: datetime | None = None) 
 
 def told(intervals: Iterable[Interval]) -> str:
     """What users got, in words."""
-    requests = failed = 0
+    seen = list(intervals)
+    requests, bad = sum(each.requests for each in seen), failed(seen)
     versions: Counter[str] = Counter()
-    for each in intervals:
-        requests += each.requests
-        failed += each.requests - each.ok
+    for each in seen:
         versions.update(each.by_version)
-    share = f"{failed} failed ({failed / requests:.0%})" if failed else "none failed"
+    share = f"{bad} failed ({bad / requests:.0%})" if bad else "none failed"
     served = ", ".join(f"{number} by {version}" for version, number in sorted(versions.items()))
     return f"{requests} requests, {share}; answered {served or 'by nobody'}"
