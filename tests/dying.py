@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from importlib import import_module
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -48,5 +49,5 @@ def _run(environment: dict[str, str], point: Point | None, where: tuple[str, str
         if (entry.event, entry.step) == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    flow = getattr(sys.modules[where[0]], where[1])
+    flow = getattr(import_module(where[0]), where[1])
     asyncio.run(run_flow(die, flow=flow, **parameters))

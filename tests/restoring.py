@@ -63,13 +63,13 @@ class Databases:
             async with kind(*where) as client:
                 yield client
 
-    async def servers(self) -> dict[str, Any]:
-        """Production's servers by name."""
+    async def servers(self, group: str = GROUP) -> dict[str, Any]:
+        """The group's servers by name."""
         async with self._azure(PostgreSQLManagementClient, SUBSCRIPTION) as client:
-            return {each.name: each async for each in client.servers.list_by_resource_group(GROUP)}
+            return {each.name: each async for each in client.servers.list_by_resource_group(group)}
 
-    async def host(self, server: str = SOURCE) -> str:
-        return (await self.servers())[server].properties.fully_qualified_domain_name
+    async def host(self, server: str = SOURCE, group: str = GROUP) -> str:
+        return (await self.servers(group))[server].properties.fully_qualified_domain_name
 
     async def rules(self, server: str = SOURCE) -> list[str]:
         async with self._azure(PostgreSQLManagementClient, SUBSCRIPTION) as client:

@@ -1,6 +1,7 @@
 """`rollback doctor`: what is in place is said, what is missing is named with what to do, and nothing is changed."""
 
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,14 @@ from rollback_command import Command, Ended, plain_environment
 from support import World
 
 PRODUCTION = ("doctor", "--environment", "production")
+
+
+@pytest.fixture(autouse=True)
+def without_migrations(world: World) -> None:
+    """Looking at these starts alembic in two containers: test_doctor_migrations.py does."""
+    file = Path(os.environ["ROLLBACK_CONFIG"])
+    content = file.read_text(encoding="utf-8")
+    file.write_text(re.sub(r"\[environments\.\w+\.migrations\]\n(.+\n)+", "", content), encoding="utf-8")
 
 
 @pytest.fixture

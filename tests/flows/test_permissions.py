@@ -8,25 +8,52 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from restoring import Databases, plan_of, quick_restore_file, run_restore
+from azure_names import GROUP
+from restoring import SOURCE, Databases, plan_of, quick_restore_file, run_restore
 from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
 
 from flows.deploy_backend import deploy_backend
+from flows.downgrade_database import downgrade_database
 from flows.redeploy_backend import redeploy_backend
+from rollback.azure import connect
+from rollback.database.models import ServerId
+from rollback.database.servers import FlexibleServers
+from rollback.errors import PermissionMissing
 from rollback.outcomes import EndState
-from rollback.permissions import ACTIONS, CHECK_NAME, DATA_ACTIONS, READ_VAULT, SERVER_ACTIONS
+from rollback.permissions import (
+    ACTIONS,
+    CHECK_NAME,
+    DATA_ACTIONS,
+    READ_PERMISSIONS,
+    READ_VAULT,
+    REHEARSE,
+    REHEARSE_SOURCE,
+    SERVER_ACTIONS,
+    check_granted_in_group,
+)
+from rollback.settings import load_settings
 from sandbox.control import Control
 
 ROLE_FILE = ROOT / "deployments" / "role.json"
+REHEARSAL_ROLE_FILE = ROOT / "deployments" / "role-rehearsal.json"
+REHEARSAL_GROUP = "fundrbolt-rehearsal-rg"
 ROLL_BACK = "roll-back-backend"
 
 
 def test_the_role_grants_exactly_what_the_procedures_use() -> None:
     role = json.loads(ROLE_FILE.read_text(encoding="utf-8"))
-    used = [*ACTIONS.values(), *SERVER_ACTIONS.values()]
+    used = [*ACTIONS.values(), *SERVER_ACTIONS.values(), REHEARSE_SOURCE]
     assert set(role["Actions"]) == {READ_VAULT, *(action for actions in used for action in actions)}
     assert set(role["DataActions"]) == set(DATA_ACTIONS)
     assert role["NotActions"] == []
+    assert not [each for each in role["Actions"] if each.startswith("Microsoft.DBforPostgreSQL/flexibleServers/delete")]
+
+
+def test_the_role_for_rehearsals_grants_exactly_what_they_use_and_in_their_group_only() -> None:
+    role = json.loads(REHEARSAL_ROLE_FILE.read_text(encoding="utf-8"))
+    assert set(role["Actions"]) == set(REHEARSE)
+    assert role["DataActions"] == role["NotActions"] == role["NotDataActions"] == []
+    assert [each.rpartition("/")[2] for each in role["AssignableScopes"]] == [REHEARSAL_GROUP]
 
 
 @pytest.mark.parametrize("action", ACTIONS[ROLL_BACK])
@@ -66,12 +93,38 @@ async def test_a_restores_plan_names_the_action_that_is_missing(world: World, ac
     assert [each for each in asked if each.startswith(("PUT", "PATCH", "DELETE")) or each.endswith("/stop")] == []
 
 
+DOWNGRADES = sorted(
+    {*ACTIONS["downgrade-database"], *REHEARSE_SOURCE} - {*ACTIONS[ROLL_BACK], *SERVER_ACTIONS[RESTORE]}
+)
+
+
+@pytest.mark.parametrize("action", [*DOWNGRADES, "Microsoft.DBforPostgreSQL/flexibleServers/delete"])
+async def test_a_downgrades_plan_names_the_action_that_is_missing(world: World, action: str) -> None:
+    world.control.break_("deny", action=action)
+    outcome = await run_flow(flow=downgrade_database, target="previous", dry_run=True)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert action in outcome.headline
+    assert "Assign a role that has" in outcome.next_steps[0]
+    assert [each for each in world.changes_asked_for() if REHEARSAL_GROUP in each] == []
+
+
+async def test_every_action_of_a_rehearsal_that_is_missing_in_its_group_is_named(world: World) -> None:
+    async with connect(load_settings().azure) as connection:
+        await check_granted_in_group(connection, REHEARSAL_GROUP, REHEARSE)
+        # Who may not look at permissions is refused as anywhere else.
+        for action in set(REHEARSE) - {READ_PERMISSIONS}:
+            world.control.break_("deny", action=action)
+            with pytest.raises(PermissionMissing, match=f"{action} on resource group '{REHEARSAL_GROUP}'"):
+                await check_granted_in_group(connection, REHEARSAL_GROUP, REHEARSE)
+            world.control.repair("deny")
+
+
 @pytest.fixture
 def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Azure, where the credential has the least-privilege role and nothing else."""
+    """Azure, where the credential has the least-privilege roles and nothing else."""
     folder = tmp_path / "sandbox"
     command, state = [sys.executable, "-m", "sandbox"], ["--state", str(folder)]
-    up = [*command, "up", *state, "--detach", "--role", str(ROLE_FILE)]
+    up = [*command, "up", *state, "--detach", "--role", str(ROLE_FILE), "--role", str(REHEARSAL_ROLE_FILE)]
     subprocess.run(up, check=True, cwd=ROOT, capture_output=True)
     try:
         sandbox = Sandbox(Control(folder), sandbox_environment(folder), folder)
@@ -115,3 +168,16 @@ async def test_the_role_is_enough_for_a_restore_with_every_step(world_with_role:
     refused = [entry.path.partition("?")[0] for entry in world_with_role.control.audit() if entry.status == 403]
     assert {path.partition("/providers/")[2] for path in refused} == WHOLE_SUBSCRIPTION
     assert not any("/resourceGroups/" in path for path in refused)
+
+
+async def test_the_roles_are_enough_for_a_rehearsed_downgrade_and_delete_no_server_elsewhere(
+    world_with_role: World, tmp_path: Path
+) -> None:
+    quick_restore_file(tmp_path, answer_timeout_seconds=60)
+    outcome = await run_flow(flow=downgrade_database, target="previous", rehearse=True)
+    assert outcome.end_state is EndState.DOWNGRADED, outcome
+    assert [entry.path for entry in world_with_role.control.audit() if entry.status == 403] == []
+    async with connect(load_settings().azure) as connection, FlexibleServers(connection) as servers:
+        with pytest.raises(PermissionMissing, match="flexibleServers/delete"):
+            await servers.delete(ServerId(resource_group=GROUP, name=SOURCE))
+        assert (await servers.get(ServerId(resource_group=GROUP, name=SOURCE))).state == "Ready"

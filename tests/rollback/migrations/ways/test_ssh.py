@@ -130,7 +130,7 @@ async def test_cancelled_it_asks_for_an_interrupt_and_leaves(container: Containe
 
 
 async def test_an_image_with_the_revisions_file_is_fit(container: Container, folder: Path) -> None:
-    assert way(container, folder).name == "ssh into fundrbolt-production-api/staging"
+    assert way(container, folder).name == "container of fundrbolt-production-api/staging"
     await way(container, folder).check()
 
 

@@ -58,7 +58,7 @@ async def test_alembic_is_run_where_the_revisions_file_is_on_the_database_of_the
     assert ended.status == 0
     assert f"{HEAD} (head)" in lines
     assert url.password.get_secret_value() not in "".join(lines)
-    with pytest.raises(WayUnfit, match=f"ssh into {APP}/staging has no file of revision {HEAD}"):
+    with pytest.raises(WayUnfit, match=f"container of {APP}/staging has no file of revision {HEAD}"):
         await way(connection, "staging").check()
 
 
