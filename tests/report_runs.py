@@ -219,6 +219,8 @@ RUNS: dict[str, tuple[EndState, Callable[[Script], None], str]] = {
     "deployed-not-verified": (EndState.DEPLOYED_NOT_VERIFIED, _not_verified, "Deployed, but not verified."),
     "restored": (EndState.RESTORED, _rolled_back, "production uses its database as of 10:02:13 UTC."),
     "restored-not-verified": (EndState.RESTORED_NOT_VERIFIED, _not_verified, "Restored, but not verified."),
+    "downgraded": (EndState.DOWNGRADED, _rolled_back, "production's schema is at revision d95a3b1e7f08."),
+    "downgraded-not-verified": (EndState.DOWNGRADED_NOT_VERIFIED, _not_verified, "Downgraded, but not verified."),
     "taken-back": (EndState.TAKEN_BACK, _rolled_back, "v1.2.4 turned bad; production serves v1.2.2 again."),
 }
 
