@@ -1,6 +1,7 @@
 """The sandbox for every test that speaks to Azure: one per test process, back at its starting state for each test."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -12,6 +13,8 @@ from support import ROOT, Sandbox, World, quick_platform_file, sandbox_environme
 from sandbox.control import Control
 
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+# Where a shell began this in the background, Ctrl-C is ignored, and so would everything that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 LONGEST_FILES = ("restore_database", "tests/drills/", "test_worker", "in_prefect", "test_local_platform", "test_deploy")

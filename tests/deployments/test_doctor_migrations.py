@@ -23,6 +23,7 @@ def change(old: str, new: str) -> None:
 async def test_where_alembic_can_go_down_is_told_and_on_which_schemas_the_releases_run(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = len(world.changes_asked_for())
     assert await examine("production")
     told = capsys.readouterr().out
     for text in (
@@ -33,7 +34,7 @@ async def test_where_alembic_can_go_down_is_told_and_on_which_schemas_the_releas
         "✓ production: the credential may make and delete scratch servers in resource group 'fundrbolt-rehearsal-rg'",
     ):
         assert text in told
-    assert world.changes_asked_for() == []
+    assert len(world.changes_asked_for()) == before
 
 
 async def test_no_image_with_the_databases_revision_and_a_manifest_that_contradicts_it_are_named(

@@ -39,7 +39,7 @@ def test_the_drill_brings_users_back_to_the_good_release_and_leaves_nothing_runn
     folder = tmp_path / "drills"
     command = [sys.executable, "-m", "deployments.drill", "--state", str(folder)]
     done = subprocess.run(
-        command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False
+        command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     order = [
