@@ -17,7 +17,15 @@ os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONGEST_FILES = ("restore_database", "tests/drills/", "test_worker", "in_prefect", "test_local_platform", "test_deploy")
+LONGEST_FILES = (
+    "restore_database",
+    "downgrade_database",
+    "tests/drills/",
+    "test_worker",
+    "in_prefect",
+    "test_local_platform",
+    "test_deploy",
+)
 """The files that take minutes: begun first, so that none of them is left alone at the end."""
 
 
