@@ -60,7 +60,13 @@ async def carry(websocket: aiohttp.ClientWebSocketResponse, end: socket.socket) 
 async def connect(environment: dict[str, str], authorization: dict[str, str]) -> AsyncIterator[Open]:
     opened: list[asyncssh.SSHClientConnection] = []
     works: list[asyncio.Task[None]] = []
-    async with aiohttp.ClientSession() as session:
+    sockets: list[socket.socket] = []
+
+    def kept(address: aiohttp.AddrInfoType) -> socket.socket:
+        sockets.append(socket.socket(*address[:3]))
+        return sockets[-1]
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=kept)) as session:
 
         async def made(host: str = PRODUCTION, password: str = "Docker!") -> asyncssh.SSHClientConnection:  # noqa: S107 - Azure's own
             websocket = await session.ws_connect(
@@ -82,6 +88,17 @@ async def connect(environment: dict[str, str], authorization: dict[str, str]) ->
         for work in works:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
+    await hung_up(sockets)
+
+
+async def hung_up(sockets: list[socket.socket]) -> None:
+    """aiohttp leaves a websocket's connection to a polite end of TLS, for which it does not wait."""
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    async with asyncio.timeout(SECONDS):
+        while any(each.fileno() != -1 for each in sockets):  # noqa: ASYNC110 - of a closed transport nobody tells
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
