@@ -155,10 +155,11 @@ class Downgrader:
             raise self._failed(ended, down)
 
     def _was_left_open(self, to: str) -> bool:
-        """Whether an earlier sending of this change ended without a word about what it did."""
-        told = [each.event for each in self._run.journal.entries if each.change == f"downgrade to {to}"]
+        """Whether an earlier sending of this change, or a part of it, ended without a word about what it did."""
+        journal = self._run.journal
+        told = [each.event for each in journal.entries if each.change == f"downgrade to {to}"]
         # The last one is the sending that is going on.
-        return told[-2:-1] == [Event.SENDING]
+        return told[-2:-1] == [Event.SENDING] or _part_of(to) in journal.open_changes()
 
     async def _require_whole(self, down: Down, to: str, *, again: bool, ended: Ended | None = None) -> None:
         """Raise `MigrationFailed` where a part of a downgrade may be done: sent again, it would be done twice.
@@ -171,15 +172,20 @@ class Downgrader:
         moves_rows = again and {Verdict.NON_TRANSACTIONAL, Verdict.DATA_MOVING} <= set(down.verdicts)
         if schema == before and not moves_rows:
             return
-        part, words = _part_of(to), "is done" if schema != before else "may be done: it moves rows, and commits between"
+        part = _part_of(to)
+        words, then = (
+            ("is done", "resume this run")
+            if schema != before
+            else ("may be done: it moves rows, and commits between", "begin again")
+        )
         text = f"A part of the downgrade of {down.revision} {words}. The database still says {down.revision}."
         self._run.journal.write(Event.SENDING, change=part, text=text)
         if schema != before:
             self._run.journal.write(Event.CONFIRMED, change=part, text=text)
         raise MigrationFailed(
             f"{text} {_said(ended)}".strip(),
-            remedy=f"Put it back as {down.revision} has it, and resume this run; or do the rest by hand, let "
-            f"alembic stamp {to}, and resume it then.",
+            remedy=f"Put it back as {down.revision} has it, and {then}; or do the rest by hand, let "
+            f"alembic stamp {to}, and resume this run.",
         )
 
     async def _run_alembic(self, to: str) -> Ended:

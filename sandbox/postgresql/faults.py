@@ -35,6 +35,11 @@ async def _free(world: World, fault: Fault) -> None:
             each.status = "Succeeded"
 
 
+async def _let_restores_go_on(world: World) -> None:
+    for each in world.state.database_operations:
+        each.never_ends = each.never_ends and each.kind != "restore"
+
+
 async def _hide(world: World, fault: Fault) -> None:
     _server(world, fault).unreachable = True
 
@@ -52,7 +57,12 @@ async def _reveal_restored(world: World) -> None:
 
 KINDS = [
     Kind(restores.FAILS, "The next restore of a database server is accepted, and fails.", TIMES),
-    Kind(restores.NEVER_ENDS, "The next restore of a database server never ends.", TIMES),
+    Kind(
+        restores.NEVER_ENDS,
+        "The next restore of a database server goes on until `repair`.",
+        TIMES,
+        clean=_let_restores_go_on,
+    ),
     Kind(
         restores.UNREACHABLE,
         "The next restored database server is Ready, and answers no connection until repaired.",

@@ -27,6 +27,8 @@ TYPE = "Microsoft.DBforPostgreSQL/flexibleServers"
 SERVERS = GROUP + PROVIDER + "/flexibleServers"
 SERVER = SERVERS + "/{server}"
 LOCATION = SUBSCRIPTION + PROVIDER + "/locations/{location}"
+LOOK_SECONDS = 0.1
+"""Between two looks at whether an operation that does not end was repaired."""
 
 Work = Callable[[World, ServerOperation], Awaitable[None]]
 Show = Callable[[World, ServerOperation], dict[str, Any] | None]
@@ -85,8 +87,8 @@ def resume(world: World) -> None:
 
 async def _perform(world: World, operation: ServerOperation) -> None:
     try:
-        if operation.never_ends:
-            await asyncio.Event().wait()
+        while operation.never_ends:  # noqa: ASYNC110 - kept in the state, where no event can be
+            await asyncio.sleep(LOOK_SECONDS)
         if operation.fails:
             raise ArmError(500, "InternalServerError", "An unexpected error occured while processing the request.")  # noqa: TRY301 -- ends as any other failure
         await _work[operation.kind](world, operation)

@@ -29,8 +29,13 @@ async def _nothing(_world: World, _fault: Fault) -> None:
 
 
 def cut_of(world: World, site: Site, slot: Slot) -> Fault | None:
-    """The cut that this new tunnel meets."""
-    return take(world, CUT, matches=lambda fault: _is_at(fault, site, slot))
+    """The cut that waits for tunnels like this new one."""
+    return next((each for each in world.state.faults if each.name == CUT and _is_at(each, site, slot)), None)
+
+
+def cuts(world: World, fault: Fault) -> bool:
+    """Whether the cut happens, now that a tunnel has come to it: it counts those that it has cut."""
+    return take(world, CUT, matches=lambda each: each is fault) is not None
 
 
 def is_on(world: World, name: str, site: Site, slot: Slot) -> bool:
@@ -55,7 +60,7 @@ def _is_at(fault: Fault, site: Site, slot: Slot) -> bool:
 KINDS = [
     Kind(
         CUT,
-        "The next tunnel to the slot's container is cut: at once, or as soon as one of the given things has happened.",
+        "A tunnel to the slot's container is cut: at once, or as soon as one of the given things has happened in one.",
         {
             "seconds": Option("so long after it was opened; 0: whenever", 0.0),
             "bytes": Option("once so many bytes came through to the client; 0: however many", 0),

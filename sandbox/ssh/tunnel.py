@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 from sandbox.arm import missing
 from sandbox.faults import number, text
 from sandbox.processes import Worker
-from sandbox.ssh.faults import NO_SSHD, cut_of, environment_of, is_on
+from sandbox.ssh.faults import NO_SSHD, cut_of, cuts, environment_of, is_on
 from sandbox.ssh.shells import Container
 from sandbox.state import Fault, Site, Slot
 from sandbox.world import World
@@ -56,7 +56,8 @@ class Tunnel:
         )
         response = web.WebSocketResponse(compress=False)
         await response.prepare(request)
-        await _Connection(request, response, cut_of(self._world, site, slot)).serve(self._server(), container, worker)
+        connection = _Connection(request, response, self._world, cut_of(self._world, site, slot))
+        await connection.serve(self._server(), container, worker)
         return response
 
     def _container(self, request: web.Request, site: Site, slot: Slot) -> Worker | None:
@@ -93,10 +94,11 @@ def _status(worker: Worker | None, *, reachable: bool) -> dict[str, object]:
 class _Connection:
     """One client's tunnel, and the fault that may cut it. Sees what the remote process writes, see `Watcher`."""
 
-    def __init__(self, request: web.Request, client: web.WebSocketResponse, cut: Fault | None) -> None:
+    def __init__(self, request: web.Request, client: web.WebSocketResponse, world: World, fault: Fault | None) -> None:
         self._request = request
         self._client = client
-        self._fault = cut
+        self._world = world
+        self._fault = fault
         self._cut = asyncio.Event()
         self._bytes_through = 0
         self._written = b""
@@ -150,22 +152,28 @@ class _Connection:
                 await self._client.send_bytes(content)
                 self._bytes_through += len(content)
                 if self._fault is not None and 0 < number(self._fault, "bytes") <= self._bytes_through:
-                    self._cut.set()
+                    self._meet(self._fault)
 
     async def _cut_when_due(self) -> None:
         fault = self._fault
         if fault is not None and (seconds := number(fault, "seconds")):
             await asyncio.sleep(seconds)
-            self._cut.set()
+            self._meet(fault)
         elif fault is not None and not text(fault, "after") and not number(fault, "bytes"):
-            self._cut.set()
+            self._meet(fault)
         await self._cut.wait()
+
+    def _meet(self, fault: Fault) -> None:
+        """What the fault waits for has happened here; a tunnel that it lets through, it does not look at again."""
+        if cuts(self._world, fault):
+            self._cut.set()
+        self._fault = fault if self._cut.is_set() else None
 
     def wrote(self, content: bytes) -> None:
         """See `Watcher`."""
-        awaited = text(self._fault, "after").encode() if self._fault is not None else b""
-        if not awaited:
+        fault = self._fault
+        if fault is None or not (awaited := text(fault, "after").encode()):
             return
         self._written = (self._written + content)[-len(content) - len(awaited) :]
         if awaited in self._written:
-            self._cut.set()
+            self._meet(fault)

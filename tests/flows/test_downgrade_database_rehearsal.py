@@ -160,6 +160,8 @@ async def test_what_a_rehearsal_finds_refuses_the_downgrade_until_it_is_waived(r
 
 
 async def test_a_restore_that_fails_is_told_and_deleted_and_others_servers_stay(rehearsals: Rehearsals) -> None:
+    earlier = await downgrade(dry_run=True)
+    await rehearsals.leave_a_ruin("of-an-earlier-run", {"rollback-scratch": SOURCE, "rollback-run": earlier.run})
     theirs = {"of-no-run": {}, "of-an-unknown-run": {"rollback-scratch": SOURCE, "rollback-run": "0123abcd"}}
     for name, tags in theirs.items():
         await rehearsals.leave_a_ruin(name, tags)
@@ -225,6 +227,38 @@ async def test_what_a_killed_rehearsal_left_is_deleted_before_the_next_one(rehea
     assert certificate.found_lost == ("public.donations.tip_cents",)
     assert rehearsals.sent() == ["PUT", "DELETE", "PUT", "DELETE"]
     assert await rehearsals.servers() == {}
+
+
+async def test_a_killed_rehearsal_goes_on_with_the_server_that_azure_still_restores(rehearsals: Rehearsals) -> None:
+    rehearsals.control.break_("pg-restore-never-ends")
+    process = begin(None, downgrade_database, target="previous", rehearse=True)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not rehearsals.sent():
+                assert process.is_alive()
+                await asyncio.sleep(0.1)
+    finally:
+        process.kill()
+        process.join(WAIT_SECONDS)
+    repairing = asyncio.create_task(repair_when_looked_at(rehearsals))
+    await downgrade_cancelled_at(Event.STEP_FINISHED, resume=rehearsals.latest().header.run)
+    await repairing
+    certificate = rehearsals.kept()
+    assert certificate is not None
+    assert certificate.problems == ()
+    assert rehearsals.sent() == ["PUT", "DELETE"]
+    assert await rehearsals.servers() == {}
+
+
+async def repair_when_looked_at(rehearsals: Rehearsals) -> None:
+    """The restore ends after the next one who asks about the scratch server itself."""
+    (scratch,) = await rehearsals.servers()
+    resumed = datetime.now(UTC)
+    async with asyncio.timeout(WAIT_SECONDS):
+        asked = f"/flexibleServers/{scratch}"
+        while not any(each.path.endswith(asked) for each in rehearsals.control.audit(resumed)):  # noqa: ASYNC110 - in another process
+            await asyncio.sleep(0.1)
+    rehearsals.control.repair("pg-restore-never-ends")
 
 
 def notes(rehearsals: Rehearsals) -> list[str]:
