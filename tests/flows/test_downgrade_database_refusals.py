@@ -150,6 +150,19 @@ async def test_a_database_without_a_revision_is_refused(databases: Databases, tm
         await databases.write("INSERT INTO alembic_version VALUES ('e2a8c40b7f15')")
 
 
+async def test_a_role_that_is_not_shown_the_sessions_of_others_is_refused(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollback.migrations.sessions._SEES_ALL", "SELECT false")
+    assert_refused(
+        databases,
+        tmp_path,
+        await downgrade("previous", dry_run=True),
+        "is not shown the sessions of others",
+        "pg_monitor",
+    )
+
+
 async def test_a_secret_with_a_new_version_since_the_plan_is_refused(databases: Databases, tmp_path: Path) -> None:
     await say(databases, HEAD)
     url = await databases.url()
