@@ -41,10 +41,23 @@ def wait_until(found: Callable[[], Any]) -> Any:
     return value
 
 
+class Patient(httpx.HTTPTransport):
+    """Asks again where the server is too busy for an answer, as Prefect's own client does: nothing was done then."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return wait_until(lambda: self._unless_busy(super(Patient, self).handle_request(request)))
+
+    def _unless_busy(self, answer: httpx.Response) -> httpx.Response | None:
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            return answer
+        answer.close()
+        return None
+
+
 def signed_in(server: LocalPlatform) -> httpx.Client:
     """The server's API, as its UI uses it."""
     name, _, password = server.environment["PREFECT_API_AUTH_STRING"].partition(":")
-    client = httpx.Client(base_url=server.api_url, auth=(name, password), trust_env=False)
+    client = httpx.Client(base_url=server.api_url, auth=(name, password), transport=Patient())
     client.headers["Prefect-Csrf-Client"] = uuid4().hex
     csrf = client.get("/csrf-token", params={"client": client.headers["Prefect-Csrf-Client"]}).raise_for_status()
     client.headers["Prefect-Csrf-Token"] = csrf.json()["token"]
