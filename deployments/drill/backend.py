@@ -1,17 +1,20 @@
 """Rehearse the backend's procedures: a rollback, and a guarded deployment that swaps back."""
 
 import json
+import shutil
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from deployments.drill.commands import begin, finish
 from deployments.drill.users import LOOK_SECONDS, PUBLIC_URL, Interval, Users, all_good, fail_enough, told
-from deployments.local_platform import LocalPlatform
+from deployments.local_platform import ROOT, LocalPlatform
 from rollback.outcomes import EndState
 from rollback.runs import Store
 
@@ -51,6 +54,7 @@ def _rehearse(platform: LocalPlatform, drill: Drill, pace: str, say: Callable[[s
     platform.start_sandbox("--pace", pace)
     if drill is DEPLOYMENT:
         platform.ask_sandbox("break", "redeploy", f"release={GOOD}", "slot=production")
+        platform.environment["ROLLBACK_CONFIG"] = str(_forget_schemas(platform.folder))
     users = Users(platform)
     users.wait(fail_enough if drill is ROLLBACK else _are_served, "users did not get what the drill begins with")
     say(f"Users of {PUBLIC_URL}: {told(users.intervals())}")
@@ -67,6 +71,15 @@ def _rehearse(platform: LocalPlatform, drill: Drill, pace: str, say: Callable[[s
         status = 0
         users.wait(lambda seen: all_good(seen, GOOD, begun), f"users were not served by {GOOD} only")
     return _conclude(platform, users.intervals(), begun, status)
+
+
+def _forget_schemas(folder: Path) -> Path:
+    """A platform file whose manifest knows images only: the release that plays the new one is older than the schema."""
+    own = ROOT / "deployments"
+    releases = tomllib.loads((own / "releases.toml").read_text(encoding="utf-8"))["releases"]
+    entries = [f'[releases."{name}"]\nimage_digest = "{each["image_digest"]}"\n' for name, each in releases.items()]
+    (folder / "releases.toml").write_text("".join(entries), encoding="utf-8")
+    return Path(shutil.copy(own / "fundrbolt.toml", folder))
 
 
 def _are_served(seen: list[Interval]) -> bool:

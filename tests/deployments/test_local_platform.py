@@ -59,6 +59,19 @@ def test_the_drill_brings_users_back_to_the_good_release_and_leaves_nothing_runn
     assert processes_that_know(folder) == []
 
 
+def test_the_drill_of_a_guarded_deployment_swaps_back_what_turned_bad(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deployments.drill", "--mode", "deployment", "--state", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "taken back: " in done.stdout
+    assert "users are served by v1.2.2 again" in done.stdout
+    after = next(line for line in done.stdout.splitlines() if line.startswith("  after"))
+    assert "none failed" in after
+    assert processes_that_know(tmp_path) == []
+
+
 def test_what_make_up_started_is_ended_with_it_and_a_second_one_says_that_it_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deployments.up", "--state", str(tmp_path)]
     with (tmp_path / "up.out").open("w") as out:

@@ -174,12 +174,13 @@ async def test_a_secret_with_a_new_version_since_the_plan_is_refused(databases: 
     assert_refused(databases, tmp_path, outcome, "Secret 'database-url' has a new version since the plan was made")
 
 
-async def test_a_secret_that_leads_elsewhere_at_the_last_moment_is_refused(
-    databases: Databases, tmp_path: Path
+@pytest.mark.parametrize("there", ["other.postgres.database.azure.com", ""], ids=["elsewhere", "a new version"])
+async def test_a_secret_that_is_another_at_the_last_moment_is_refused(
+    databases: Databases, tmp_path: Path, there: str
 ) -> None:
     await say(databases, HEAD)
-    url = await databases.url()
-    elsewhere = url.replace(await databases.host(), "other.postgres.database.azure.com")
+    url, host = await databases.url(), await databases.host()
+    elsewhere = url.replace(host, there or host)
 
     def exchange() -> None:
         meanwhile(databases.set_url(elsewhere))
@@ -187,7 +188,7 @@ async def test_a_secret_that_leads_elsewhere_at_the_last_moment_is_refused(
     outcome = await downgrade("previous", at(Event.STEP_STARTED, "Downgrade", exchange))
     await databases.set_url(url)
     assert_refused(
-        databases, tmp_path, outcome, "Secret 'database-url' is at version", "leads to 'fundrbolt' on 'other."
+        databases, tmp_path, outcome, "Secret 'database-url' is at version", f"leads to 'fundrbolt' on '{there or host}"
     )
     assert "fundrbolt:" not in outcome.headline
     assert await revision(databases) == HEAD

@@ -13,6 +13,7 @@ from azure.mgmt.postgresqlflexibleservers import models as sdk
 from azure.mgmt.postgresqlflexibleservers.aio import PostgreSQLManagementClient
 from azure_names import GROUP as PRODUCTION_GROUP
 from azure_names import SUBSCRIPTION
+from downgrading import OWN, add_revision
 from dying import begin
 from restoring import APPS, SOURCE, Databases, quick_restore_file
 from support import World, run_flow
@@ -28,6 +29,8 @@ HEAD, BELOW = "e2a8c40b7f15", "d95a3b1e7f08"
 GROUP = "fundrbolt-rehearsal-rg"
 SCRATCH = rf"{GROUP}/.*/flexibleServers/{SOURCE}-x[0-9a-f]+$"
 REHEARSE = "Rehearse"
+HIDDEN = "op.execute(\"DO $$ BEGIN EXECUTE '{}'; END $$\")"
+"""A downgrade of which nobody can tell by reading it what it does."""
 WAIT_SECONDS = 240.0
 
 
@@ -157,6 +160,23 @@ async def test_what_a_rehearsal_finds_refuses_the_downgrade_until_it_is_waived(r
     waived = await downgrade(rehearse=None, waive=("rehearsal",), dry_run=True)
     assert waived.end_state is EndState.PLANNED, waived
     assert rehearsals.sent() == ["PUT", "DELETE"]
+
+
+async def test_what_was_not_told_is_found_though_the_restore_is_from_before_the_last_migration(
+    rehearsals: Rehearsals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = "ALTER TABLE donations DROP COLUMN IF EXISTS donor"
+    await add_revision(rehearsals.databases, tmp_path, monkeypatch, HIDDEN.format(forget))
+    outcome = await downgrade(waive=(OWN,))
+    assert outcome.end_state is EndState.REFUSED, outcome
+    for problem in (
+        "up again, the schema is not what it was (first): column public.donations.donor: only in the first",
+        "lost, and not in the plan: public.donations.donor",
+        f"a fresh database at {HEAD} (first) has another schema: column public.donations.donor: only in the first",
+    ):
+        assert problem in outcome.headline
+    assert rehearsals.sent() == ["PUT", "DELETE"]
+    assert await rehearsals.servers() == {}
 
 
 async def test_a_restore_that_fails_is_told_and_deleted_and_others_servers_stay(rehearsals: Rehearsals) -> None:
