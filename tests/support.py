@@ -1,14 +1,18 @@
 """What tests share: the running sandbox, the flow run the plain way, and what users and Azure show afterwards."""
 
+import asyncio
+import os
 import re
 import shlex
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from prefect import Flow
 
@@ -21,6 +25,7 @@ from tasks.runs import watching
 ROOT = Path(__file__).parent.parent
 PLATFORM_FILE = ROOT / "deployments" / "fundrbolt.toml"
 V1, V2, V3 = "v1.2.1", "v1.2.2", "v1.2.3"
+CLOSE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,36 @@ async def run_flow(
     watch: Callable[[Entry], None] | None = None, *, flow: Flow = roll_back_backend, **parameters: object
 ) -> Outcome:
     """The flow as the command line runs it without a Prefect server; `watch` is told the journal's entries."""
-    token = watching.set((watch,) if watch else ())
+    token, before = watching.set((watch,) if watch else ()), connections()
     try:
         outcome = await flow.fn(**{"environment": "production", "reason": "a test", **parameters})
     finally:
         watching.reset(token)
+        await until_closed(before)
     assert isinstance(outcome, Outcome)
     return outcome
+
+
+def connections() -> set[int]:
+    """Our ends of this process's connections to the sandbox's proxy."""
+    proxy = os.environ["HTTPS_PROXY"].rpartition(":")[2].strip("/")
+    found = psutil.Process().net_connections("tcp")
+    return {
+        each.laddr.port
+        for each in found
+        if each.raddr and each.status == "ESTABLISHED" and str(each.raddr.port) == proxy
+    }
+
+
+async def until_closed(before: set[int]) -> None:
+    """Let connections end that are being closed: where a request is cancelled, nobody waits for the end of its TLS.
+
+    A loop that is closed first leaves them to garbage collection, which tells of them in the middle of another test.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            while connections() - before:  # noqa: ASYNC110 - of the end of a connection nobody tells
+                await asyncio.sleep(0.01)
 
 
 def quick_platform_file(

@@ -66,7 +66,8 @@ async def test_a_tunnel_that_is_cut_in_the_middle_is_no_reason_to_go_down_twice(
     databases.control.break_("ssh-cut", slot="production", after="Running downgrade", kills=kills)
 
     def release(entry: Entry) -> None:
-        if "still at work there" in entry.text:
+        # Killed before its statement was sent, alembic leaves no session at work.
+        if "still at work there" in entry.text or "was cut off" in entry.text:
             holder.close()
 
     try:
