@@ -6,6 +6,7 @@ from rollback.context import Run
 from rollback.errors import RollbackError
 from rollback.migrations.current import read_current
 from rollback.migrations.graph import read_graph
+from rollback.migrations.models import BASE
 from rollback.migrations.places import find_place
 from rollback.permissions import REHEARSE, check_granted_in_group
 from rollback.slots import PRODUCTION, Slot
@@ -31,7 +32,7 @@ async def _check_way(run: Run, revision: str) -> Check:
     try:
         async with find_place(run, revision) as place:
             graph = await read_graph(place.sources)
-            graph.path(revision, "base")
+            graph.path(revision, BASE)
             name = place.way.name
     except RollbackError as error:
         return lack(error)

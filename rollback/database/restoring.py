@@ -146,20 +146,10 @@ class Restorer:
 
 async def wait_until_it_answers(run: Run, plan: RestorePlan, server: Server) -> None:
     """Wait until the restored server answers us and its recovery has ended; raises `RestoreFailed`."""
-    seconds = run.database.answer_timeout_seconds
-    latest = "no answer"
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                try:
-                    async with signing_in.administrator(run, server.host, plan.database):
-                        run.note(f"'{server.id.name}' answers, and its recovery has ended.")
-                        return
-                except RollbackError as error:
-                    latest = error.message
-                await asyncio.sleep(FIRST_POLL_SECONDS)
-    except TimeoutError as error:
+    if latest := await signing_in.wait_until_usable(run, server.host, plan.database):
         raise RestoreFailed(
-            f"'{server.id.name}' is Ready, says Azure, and could not be used within {seconds:g} s: {latest}",
+            f"'{server.id.name}' is Ready, says Azure, and could not be used within "
+            f"{run.database.answer_timeout_seconds:g} s: {latest}",
             remedy="Look at its network and its log in the portal.",
-        ) from error
+        )
+    run.note(f"'{server.id.name}' answers, and its recovery has ended.")

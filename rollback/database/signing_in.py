@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from rollback.azure import our_errors
 from rollback.context import Run
-from rollback.errors import Transient
+from rollback.errors import RollbackError, Transient
 from rollback.postgres.connection import ENTRA_SCOPE, Limits, connect
 from rollback.postgres.errors import FirewallRefuses, PasswordWrong, StatementRefused
 from rollback.postgres.session import Session
@@ -48,6 +48,25 @@ async def _patiently(run: Run, sign_in: Callable[[], Awaitable[Session]]) -> Ses
                 raise
             run.note(f"Trying again: {error.message}")
             await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def wait_until_usable(run: Run, host: str, database: str) -> str:
+    """Wait until a new server lets us in, which it does not before its recovery has ended.
+
+    Returns why it does not, where it still does not after `answer_timeout_seconds`; else nothing.
+    """
+    latest = "no answer"
+    try:
+        async with asyncio.timeout(run.database.answer_timeout_seconds):
+            while True:
+                try:
+                    async with administrator(run, host, database):
+                        return ""
+                except RollbackError as error:
+                    latest = error.message
+                await asyncio.sleep(AGAIN_SECONDS)
+    except TimeoutError:
+        return latest
 
 
 async def read_system(session: Session) -> str | None:

@@ -10,6 +10,8 @@ from rollback.models import Model
 if TYPE_CHECKING:
     from alembic.script.revision import Revision, RevisionMap
 
+BASE = "base"
+"""Alembic's name for the empty schema."""
 UNNAMED = "*"
 """The table of a loss that cannot be named; `schema.*` is everything of a schema."""
 
@@ -92,7 +94,7 @@ class Graph(Model):
         if relative:
             return self._back(relative["start"] or current, int(relative["steps"]))
         found = self._find(target)
-        return found.revision if found else "base"
+        return found.revision if found else BASE
 
     def path(self, current: str, target: str) -> tuple[Down, ...]:
         """The downgrades from one revision to another, in the order in which alembic runs them; none if they are one.
@@ -107,7 +109,7 @@ class Graph(Model):
             steps = [
                 step.revision
                 for step in self._map().iterate_revisions(
-                    current, below.revision if below else "base", select_for_downgrade=True
+                    current, below.revision if below else BASE, select_for_downgrade=True
                 )
             ]
         except RevisionError as error:
@@ -131,7 +133,7 @@ class Graph(Model):
                     remedy="Name the revision.",
                 )
             found = self._find(below) if below else None
-        return found.revision if found else "base"
+        return found.revision if found else BASE
 
     def _find(self, name: str) -> "Revision | None":
         """The revision of a name by alembic's rules; None is the empty schema. Raises `RevisionUnknown`."""

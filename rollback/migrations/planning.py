@@ -14,7 +14,7 @@ from rollback.migrations.certificates import WAIVED, Certificate
 from rollback.migrations.counting import count_losses
 from rollback.migrations.current import current_revisions
 from rollback.migrations.graph import read_graph
-from rollback.migrations.models import Down, Graph, Verdict
+from rollback.migrations.models import BASE, Down, Graph, Verdict
 from rollback.migrations.places import Place
 from rollback.migrations.plans import Counted, DowngradePlan
 from rollback.migrations.scratch import leftovers
@@ -233,7 +233,7 @@ async def check_still_holds(run: Run, plan: DowngradePlan) -> None:
         schema = await read_schema(session)
     if system != plan.system or revisions != (plan.current,):
         raise PlanIsStale(
-            f"'{plan.database}' on '{plan.host}' is at revision {' and '.join(revisions) or 'base'}.",
+            f"'{plan.database}' on '{plan.host}' is at revision {' and '.join(revisions) or BASE}.",
             remedy=f"The plan was made for revision {plan.current}, and this very cluster. Begin again.",
         )
     if schema.fingerprint != plan.schema_now:

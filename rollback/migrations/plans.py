@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from rollback.migrations.certificates import Certificate
 from rollback.migrations.counting import words
-from rollback.migrations.models import Down, Lost, Verdict
+from rollback.migrations.models import BASE, Down, Lost, Verdict
 from rollback.models import Model
 from rollback.outcomes import EndState
 from rollback.plans import Plan, PlannedStep, Risk
@@ -95,7 +95,7 @@ class DowngradePlan(Plan):
 
     def steps(self) -> list[PlannedStep]:
         """What will be done, in order."""
-        chain = " → ".join([self.current, *(each.down_revision or "base" for each in self.path)])
+        chain = " → ".join([self.current, *(each.down_revision or BASE for each in self.path)])
         rehearsed = PlannedStep(
             title=REHEARSE,
             detail=f"on a scratch restore of '{self.server}': down, up and down again; deleted afterwards",

@@ -19,7 +19,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionMap
 
 from rollback.migrations.judging import Guest, judge, relative, tell
-from rollback.migrations.models import Down, Graph, revision_map
+from rollback.migrations.models import BASE, Down, Graph, revision_map
 
 _SCRIPT = re.compile(r"(?!\.#|__init__).*\.py")
 _REVISION = re.compile(r"""^revision\s*(?::[^=\n]+)?=\s*["']([^"'\n]+)["']""", re.MULTILINE)
@@ -110,7 +110,7 @@ def _graph(downs: dict[str, Down], problems: list[str]) -> Graph:
     with Guest() as guest:
         revisions: RevisionMap = revision_map(sound)
         heads = tuple(sorted(revisions.heads))
-        history = tuple(each.revision for each in revisions.iterate_revisions("heads", "base"))
+        history = tuple(each.revision for each in revisions.iterate_revisions("heads", BASE))
         return Graph(
             heads=heads, problems=tuple(problems), history=history, revisions=tuple(downs[each] for each in history)
         )

@@ -16,10 +16,11 @@ from rollback.migrations.certificates import WAIVED, Certificate
 from rollback.migrations.contents import Contents, is_planned, lost_between, read_contents
 from rollback.migrations.current import current_revisions
 from rollback.migrations.locking import HeldLock
-from rollback.migrations.models import Lost
+from rollback.migrations.models import BASE, Lost
 from rollback.migrations.plans import Counted, DowngradePlan
-from rollback.migrations.running import APPLICATION, BASE, LAST_LINES, get_url
+from rollback.migrations.running import LAST_LINES, get_url
 from rollback.migrations.scratch import Scratch
+from rollback.migrations.sessions import application_of, hand_over
 from rollback.migrations.ways.way import Way
 from rollback.models import now
 from rollback.postgres.connection import Limits
@@ -122,8 +123,8 @@ class Rehearsal:
         self._hold_against(f"a fresh database at {target} (first) has another schema", await self._schema(FRESH), below)
 
     async def _alembic(self, *arguments: str, url: DatabaseUrl | None = None) -> None:
-        environment = {"PGAPPNAME": f"{APPLICATION} {self._run.header.run}"}
-        ended = await self._way.run(arguments, url or self._url, environment, lambda _: None)
+        handed = hand_over(url or self._url, self._run.header.run, self._plan.lock_timeout_seconds)
+        ended = await self._way.run(arguments, handed.url, handed.environment, lambda _: None)
         if ended.status != 0:
             said = " | ".join(line for line in ended.tail[-LAST_LINES:] if line.strip())
             how = "was cut off" if ended.status is None else f"ended with status {ended.status}"
@@ -138,7 +139,7 @@ class Rehearsal:
         """Run alembic, and keep how long it held which locks."""
         async with (
             self._session() as session,
-            locking.watch_locks(session, f"{APPLICATION} {self._run.header.run}") as held,
+            locking.watch_locks(session, application_of(self._run.header.run)) as held,
         ):
             await self._alembic(*arguments)
         self._locks = held.longest()

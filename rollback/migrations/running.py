@@ -27,7 +27,7 @@ from rollback.journal import Event
 from rollback.migrations import locking, places
 from rollback.migrations.current import current_revisions
 from rollback.migrations.locking import MigrationLock, MigrationUnderWay
-from rollback.migrations.models import Down, Verdict
+from rollback.migrations.models import BASE, Down, Verdict
 from rollback.migrations.places import Place
 from rollback.migrations.plans import DowngradePlan
 from rollback.migrations.sessions import APPLICATION, application_of, hand_over, sessions_at_work
@@ -37,10 +37,6 @@ from rollback.postgres.schema import read_schema
 from rollback.postgres.session import Session
 from rollback.postgres.url import DatabaseUrl
 
-__all__ = ["APPLICATION", "LAST_LINES", "Downgrader", "describe", "downgrade", "get_url", "require_same"]
-
-BASE = "base"
-"""Alembic's name for the empty schema."""
 LOOK_SECONDS = 0.5
 MOST_CUTS = 3
 """An alembic that is cut off so often is kept from its work by something that trying again does not mend."""
@@ -336,4 +332,4 @@ async def describe(run: Run, plan: DowngradePlan) -> str:
     except RollbackError:
         return f"the revision of '{plan.database}' could not be read"
     working = f", and alembic is still at work there (pid {', '.join(map(str, at_work))})" if at_work else ""
-    return f"'{plan.database}' is at revision {' and '.join(found) or 'base'}{working}"
+    return f"'{plan.database}' is at revision {' and '.join(found) or BASE}{working}"

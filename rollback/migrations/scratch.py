@@ -165,21 +165,12 @@ class Scratch:
             pause = min(2 * pause, LONGEST_POLL_SECONDS)
 
     async def _until_it_answers(self, server: Server) -> None:
-        seconds, latest = self._run.database.answer_timeout_seconds, "no answer"
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    try:
-                        async with signing_in.administrator(self._run, server.host, self._database):
-                            return
-                    except RollbackError as error:
-                        latest = error.message
-                    await asyncio.sleep(FIRST_POLL_SECONDS)
-        except TimeoutError as error:
+        if latest := await signing_in.wait_until_usable(self._run, server.host, self._database):
             raise RehearsalFailed(
-                f"Scratch server '{server.id.name}' could not be used within {seconds:g} s: {latest}",
+                f"Scratch server '{server.id.name}' could not be used within "
+                f"{self._run.database.answer_timeout_seconds:g} s: {latest}",
                 remedy="Look at its network. Without a rehearsal: rehearse=false.",
-            ) from error
+            )
 
     async def delete(self) -> str:
         """Delete it and see that it is gone; what is left, in words, where that could not be done."""

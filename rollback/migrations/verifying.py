@@ -4,6 +4,7 @@ from rollback.context import Run
 from rollback.database import signing_in
 from rollback.errors import NotVerified
 from rollback.migrations.current import current_revisions
+from rollback.migrations.models import BASE
 from rollback.migrations.plans import DowngradePlan
 from rollback.postgres.schema import Schema, read_schema
 from rollback.probes import Prober, connect
@@ -16,9 +17,9 @@ async def verify(run: Run, plan: DowngradePlan) -> None:
     async with signing_in.administrator(run, plan.host, plan.database) as session:
         revisions = await current_revisions(session, plan.user)
         schema = await read_schema(session)
-    if revisions != (plan.target,) and (revisions or plan.target != "base"):
+    if revisions != (plan.target,) and (revisions or plan.target != BASE):
         raise NotVerified(
-            f"'{plan.database}' is at revision {' and '.join(revisions) or 'base'}.",
+            f"'{plan.database}' is at revision {' and '.join(revisions) or BASE}.",
             remedy=f"It was seen at {plan.target} before: somebody else migrated it. Look at who.",
         )
     run.evidence.append(f"'{plan.database}' is at revision {plan.target}")

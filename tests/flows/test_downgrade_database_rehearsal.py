@@ -28,6 +28,8 @@ from rollback.runs import Outcome, RunFolder, Store
 HEAD, BELOW = "e2a8c40b7f15", "d95a3b1e7f08"
 GROUP = "fundrbolt-rehearsal-rg"
 SCRATCH = rf"{GROUP}/.*/flexibleServers/{SOURCE}-x[0-9a-f]+$"
+NAMED = """op.execute("DO $$ BEGIN IF current_setting('application_name') NOT LIKE 'rollback-migration %' THEN"
+           " RAISE EXCEPTION 'a session without our name'; END IF; END $$")"""
 REHEARSE = "Rehearse"
 HIDDEN = "op.execute(\"DO $$ BEGIN EXECUTE '{}'; END $$\")"
 """A downgrade of which nobody can tell by reading it what it does."""
@@ -176,6 +178,19 @@ async def test_what_was_not_told_is_found_though_the_restore_is_from_before_the_
     ):
         assert problem in outcome.headline
     assert rehearsals.sent() == ["PUT", "DELETE"]
+    assert await rehearsals.servers() == {}
+
+
+async def test_a_rehearsals_sessions_have_our_name_though_the_url_has_one(
+    rehearsals: Rehearsals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_revision(rehearsals.databases, tmp_path, monkeypatch, NAMED)
+    url = await rehearsals.databases.url()
+    await rehearsals.databases.set_url(f"{url}{'&' if '?' in url else '?'}application_name=api")
+    await downgrade_cancelled_at(Event.STEP_FINISHED, waive=(OWN,))
+    certificate = rehearsals.kept()
+    assert certificate is not None
+    assert certificate.problems == ()
     assert await rehearsals.servers() == {}
 
 
