@@ -9,8 +9,8 @@ from pydantic import Field
 from rollback import registry
 from rollback.errors import ImageMissing, RevisionsUnreadable, RollbackError
 from rollback.manifest_entries import CheckoutUnfit, read_chain
-from rollback.migrations.repository import RevisionMissing
 from rollback.models import Model
+from rollback.programs.repository import RevisionMissing
 from rollback.releases import Manifest, Release
 
 OPTIONAL = ("alembic_head", "oldest_schema", "newest_schema", "frontend_version", "cache_version")

@@ -14,7 +14,7 @@ from tomlkit.items import Table
 from rollback import registry
 from rollback.errors import Refused, SettingsInvalid
 from rollback.migrations.graph import read_graph
-from rollback.migrations.repository import worktree
+from rollback.programs.repository import worktree
 from rollback.releases import Manifest, Release, load_manifest, wrong_fields
 
 ALEMBIC_FILE = "alembic.ini"

@@ -8,7 +8,7 @@ import pytest
 from rollback.errors import SettingsInvalid
 from rollback.manifest_checks import Checked, check_checkout, check_each_other
 from rollback.manifest_entries import CheckoutUnfit, EntryInvalid, find_digest, make_entry, read_chain, write_entry
-from rollback.migrations.repository import RevisionMissing
+from rollback.programs.repository import RevisionMissing
 from rollback.releases import Manifest, Release, load_manifest
 from sandbox.fundrbolt import repository
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import asyncssh
 
 from rollback.errors import AzureUnreachable
-from rollback.migrations.ways.process import INTERRUPTED_SECONDS
 from rollback.migrations.ways.way import WayUnfit
+from rollback.programs.process import INTERRUPTED_SECONDS
 
 USER = "root"
 PASSWORD = "Docker!"  # noqa: S105 - no secret: Azure's documented constant, the same in every container

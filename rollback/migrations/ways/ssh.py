@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from rollback.azure import AzureConnection
 from rollback.migrations.ways.checking import require_found
-from rollback.migrations.ways.output import Output, forms_of
 from rollback.migrations.ways.shell import looking, packing, running
-from rollback.migrations.ways.way import Ended, OnLine, WayUnfit
+from rollback.migrations.ways.url_forms import forms_of
+from rollback.migrations.ways.way import Ended, WayUnfit
 from rollback.postgres.url import DatabaseUrl
+from rollback.programs.output import OnLine, Output
 
 
 @dataclass(frozen=True)

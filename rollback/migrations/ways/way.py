@@ -1,14 +1,12 @@
 """What every way of running alembic has in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from rollback.errors import Refused
 from rollback.models import Model
 from rollback.postgres.url import DatabaseUrl
-
-OnLine = Callable[[str], None]
-"""Is told a line of alembic's output, without secrets."""
+from rollback.programs.output import OnLine
 
 
 class WayUnfit(Refused):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rollback.migrations.ways.checking import require_found
-from rollback.migrations.ways.output import Output, forms_of
-from rollback.migrations.ways.process import clean_environment, run_in_group
 from rollback.migrations.ways.shell import looking, running
-from rollback.migrations.ways.way import Ended, OnLine, WayUnfit
+from rollback.migrations.ways.url_forms import forms_of
+from rollback.migrations.ways.way import Ended, WayUnfit
 from rollback.postgres.url import DatabaseUrl
+from rollback.programs.output import OnLine, Output
+from rollback.programs.process import clean_environment, run_in_group
 
 SHELL = "/bin/sh"
 

@@ -12,11 +12,11 @@ from ssh_container import Container, connection
 
 from rollback.azure import AzureConnection
 from rollback.errors import AzureUnreachable, CredentialRejected
-from rollback.migrations.ways.output import KEPT_LINES
 from rollback.migrations.ways.ssh import SshWay
 from rollback.migrations.ways.tunnel import scm_host
 from rollback.migrations.ways.way import Ended, WayUnfit
 from rollback.postgres.url import DatabaseUrl
+from rollback.programs.output import KEPT_LINES
 from rollback.redaction import BLACK
 
 PASSWORD = "hunter2-hunter2"  # noqa: S105 - of no server

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from rollback.errors import SettingsInvalid
-from rollback.migrations.ways.output import KEPT_LINES
 from rollback.migrations.ways.way import Ended, WayUnfit
 from rollback.migrations.ways.worktree import WorktreeWay
 from rollback.postgres.url import DatabaseUrl
+from rollback.programs.output import KEPT_LINES
 from rollback.redaction import BLACK
 
 PASSWORD = "hunter2-hunter2"  # noqa: S105 - of no server

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollback.migrations.repository import RepositoryUnfit, RevisionMissing, worktree
+from rollback.programs.repository import RepositoryUnfit, RevisionMissing, worktree
 
 AUTHOR = ("-c", "user.name=A Developer", "-c", "user.email=developer@example.org")
 

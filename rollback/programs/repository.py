@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rollback.errors import Refused
-from rollback.migrations.ways.process import clean_environment, run_in_group
+from rollback.programs.process import clean_environment, run_in_group
 from rollback.redaction import blacken
 
 TIMEOUT_SECONDS = 60.0

@@ -3,11 +3,8 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterable
-from urllib.parse import quote, quote_plus, unquote
+from collections.abc import Callable, Iterable
 
-from rollback.migrations.ways.way import OnLine
-from rollback.postgres.url import DatabaseUrl
 from rollback.redaction import BLACK, SHORTEST_SECRET, blacken
 
 KEPT_LINES = 200
@@ -17,6 +14,9 @@ LINE_BYTES = 4 * LINE_CHARACTERS
 TOLD_LINES = 1000
 """Lines that are told as they come; a journal must not grow with what a program writes."""
 FLOOD = f"(after {TOLD_LINES} lines only the last {KEPT_LINES} are kept)"
+
+OnLine = Callable[[str], None]
+"""Is told a line of a program's output, without secrets."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -92,16 +92,10 @@ def _without(text: str, secret: str) -> str:
     return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", BLACK, text)
 
 
-def forms_of(url: DatabaseUrl) -> tuple[str, ...]:
-    """Every form in which programs write a database URL's secrets: encoded or not, escaped, and line by line."""
-    text = url.text.get_secret_value().strip()
-    plain = url.password.get_secret_value()
-    # As it is in the URL, which is not always how we would encode it.
-    credentials = text.partition("://")[2].rpartition("@")[0]
-    encoded = credentials.partition(":")[2]
-    passwords = {plain, encoded, unquote(encoded), quote(plain, safe=""), quote_plus(plain)}
-    forms = {text, credentials, f"{url.user}:{plain}", *passwords}
-    # alembic.ini's percent signs are doubled; tracebacks show values as literals, and JSON logs as JSON.
+def written_forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Every form in which programs write these values: escaped or not, and line by line."""
+    forms = set(secrets)
+    # Percent signs are doubled in ini files; tracebacks show values as literals, and JSON logs as JSON.
     escaped = {each.replace("%", "%%") for each in forms}
     escaped |= {repr(each)[1:-1] for each in forms} | {ascii(each)[1:-1] for each in forms}
     escaped |= {json.dumps(each)[1:-1] for each in forms}

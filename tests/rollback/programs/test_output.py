@@ -2,8 +2,9 @@ import tracemalloc
 
 import pytest
 
-from rollback.migrations.ways.output import FLOOD, KEPT_LINES, LINE_BYTES, LINE_CHARACTERS, TOLD_LINES, Output, forms_of
+from rollback.migrations.ways.url_forms import forms_of
 from rollback.postgres.url import DatabaseUrl
+from rollback.programs.output import FLOOD, KEPT_LINES, LINE_BYTES, LINE_CHARACTERS, TOLD_LINES, Output
 from rollback.redaction import BLACK
 
 URL = DatabaseUrl.parse("postgresql+psycopg://fundrbolt_app:p%40ss%2fw%C3%B6rd%27%22@db.example.org:5432/fundrbolt\n")
