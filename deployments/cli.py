@@ -18,7 +18,7 @@ from deployments.options import (
     need_target,
     offer,
     target_options,
-    with_database,
+    with_own,
 )
 from rollback.outcomes import EXIT_STATUS, EndState
 
@@ -93,7 +93,7 @@ def plan(
     release: str | None,
     reason: str,
     as_json: bool,
-    **of_database: Any,
+    **own: Any,
 ) -> None:
     """Show what PROCEDURE would do, on which resources and why; only reads.
 
@@ -101,6 +101,7 @@ def plan(
     Examples:
       rollback plan roll-back-backend -e production
       rollback plan roll-back-backend -e production --release v1.2.2 --json
+      rollback plan redeploy-frontend -e production
       rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
       rollback plan undo-restore-database -e production --restore 1f6c20ab
       rollback plan downgrade-database -e production --target previous
@@ -109,7 +110,7 @@ def plan(
     from deployments.run_command import show_plan
 
     asked = Request(procedure, environment, release, reason, dry_run=True)
-    asked = with_database(asked, of_database)
+    asked = with_own(asked, own)
     need_target(asked)
     settings, request = _checked(asked)
     sys.exit(_wait_for(show_plan(settings, request, as_json=as_json)))
@@ -146,7 +147,7 @@ def run(
     here: bool,
     as_json: bool,
     quiet: bool,
-    **of_database: Any,
+    **own: Any,
 ) -> None:
     """Carry PROCEDURE out and watch it to its end.
 
@@ -159,6 +160,8 @@ def run(
       rollback run roll-back-backend -e production --release v1.2.2 --reason "…" --here
       rollback run redeploy-backend -e production --release v1.2.1 --reason "…"
       rollback run deploy-backend -e production --release v1.2.4 --reason "…" --watch-minutes 10
+      rollback run redeploy-frontend -e production --frontend web --reason "…"
+      rollback run rerun-frontend-workflow -e production --release v1.2.2 --reason "…"
       rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
       rollback run undo-restore-database -e production --restore 1f6c20ab --reason "…"
       rollback run downgrade-database -e production --target d95a3b1e7f08 --reason "…"
@@ -172,7 +175,7 @@ def run(
     asked = Request(
         procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes
     )
-    asked = with_database(asked, of_database)
+    asked = with_own(asked, own)
     if not (resume or abandon):
         need_target(asked)
     if watch_minutes is not None and procedure != "deploy-backend":

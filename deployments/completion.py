@@ -45,6 +45,12 @@ def releases(_: click.Context, __: click.Parameter, typed: str) -> list[Completi
     return []
 
 
+def frontends(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The frontends of the environment that was typed."""
+    environment = _table(_table(_platform(), "environments"), str(context.params.get("environment")))
+    return [CompletionItem(name) for name in _table(environment, "frontends") if name.startswith(typed)]
+
+
 def runs(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
     """The latest runs, the newest first."""
     return [_item(header) for header, _ in _latest_runs() if header["run"].startswith(typed)]

@@ -12,9 +12,19 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
-PROCEDURES = ("roll-back-backend", "redeploy-backend", "deploy-backend", RESTORE, UNDO_RESTORE, DOWNGRADE)
+REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
+PROCEDURES = (
+    "roll-back-backend",
+    "redeploy-backend",
+    "deploy-backend",
+    REDEPLOY_FRONTEND,
+    RERUN_WORKFLOW,
+    RESTORE,
+    UNDO_RESTORE,
+    DOWNGRADE,
+)
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
-NEED_RELEASE = ("redeploy-backend", "deploy-backend")
+NEED_RELEASE = ("redeploy-backend", "deploy-backend", RERUN_WORKFLOW)
 
 
 def offer(what: str) -> Callable[[click.Context, click.Parameter, str], Any]:
@@ -64,7 +74,15 @@ def target_options(command: Command) -> Command:
         click.option(
             "--release",
             shell_complete=offer("releases"),
-            help="The release that must come back. Default: the one known to have served.",
+            help="The release that must come back. Default: the newest known to have been good.",
+        ),
+        click.option(
+            "--frontend",
+            "frontends",
+            multiple=True,
+            metavar="NAME",
+            shell_complete=offer("frontends"),
+            help="redeploy-frontend: one of the environment's frontends; may be given again. Default: all of them.",
         ),
         click.option(
             "--restore-point",
@@ -123,12 +141,16 @@ TAKES: dict[str, tuple[str, ...]] = {
     RESTORE: ("restore_point", "stop_writes", "waive"),
     UNDO_RESTORE: ("restore",),
     DOWNGRADE: ("target", "rehearse", "waive"),
+    REDEPLOY_FRONTEND: ("frontends",),
 }
-"""What only the database's procedures take, by their options' names."""
+"""What only some procedures take, by their options' names."""
+OPTIONS = {"frontends": "frontend"}
+"""Their names on the command line, where those are others."""
+WITHOUT_RELEASE = (RESTORE, UNDO_RESTORE, DOWNGRADE)
 
 
-def with_database(asked: "Request", options: Mapping[str, Any]) -> "Request":
-    """The request with what only the database's procedures take."""
+def with_own(asked: "Request", options: Mapping[str, Any]) -> "Request":
+    """The request with what only its procedure takes."""
     from dataclasses import replace
 
     from rollback.settings import StopWrites
@@ -138,10 +160,10 @@ def with_database(asked: "Request", options: Mapping[str, Any]) -> "Request":
     for name in given:
         if name not in taken:
             takers = " and ".join(each for each, names in TAKES.items() if name in names)
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with {takers} only.")
+            raise click.UsageError(f"--{OPTIONS.get(name, name.replace('_', '-'))} goes with {takers} only.")
     if asked.procedure not in TAKES:
         return asked
-    if asked.release:
+    if asked.release and asked.procedure in WITHOUT_RELEASE:
         raise click.UsageError(f"--release does not go with {asked.procedure}.")
     if asked.resume and given:
         raise click.UsageError("--resume takes the run as it was planned: without options of the plan.")

@@ -9,6 +9,8 @@ from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
 from rollback.database.plans import RestorePlan
 from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
+from rollback.frontends.plans import RedeployFrontendPlan
+from rollback.frontends.rerun_plans import RerunWorkflowPlan
 from rollback.migrations.plans import DowngradePlan
 from rollback.plans import Plan
 from rollback.releases import load_manifest
@@ -26,9 +28,12 @@ PLANS: dict[str, type[Plan]] = {
     "restore-database": RestorePlan,
     "undo-restore-database": UndoRestorePlan,
     "downgrade-database": DowngradePlan,
+    "redeploy-frontend": RedeployFrontendPlan,
+    "rerun-frontend-workflow": RerunWorkflowPlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
+REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Request:
     target: str | None = None
     """The revision that a schema is taken down to."""
     rehearse: bool | None = None
+    frontends: tuple[str, ...] = ()
+    """Those that are brought back; none for all."""
 
     @property
     def deployment(self) -> str:
@@ -74,6 +81,8 @@ class Request:
         if self.procedure == DOWNGRADE:
             return parameters | {"target": self.target or "", "rehearse": self.rehearse, "waive": list(self.waive)}
         parameters["release"] = self.release or ""
+        if self.procedure == REDEPLOY_FRONTEND:
+            parameters["frontends"] = list(self.frontends)
         if self.watch_minutes is not None:
             parameters["watch_minutes"] = self.watch_minutes
         return parameters
@@ -100,7 +109,10 @@ def check(settings: Settings, request: Request) -> Request:
     """The request, complete; refused, before anything is started, for what the platform file or manifest says."""
     _ = settings.backend(request.environment)
     manifest = load_manifest(settings.releases.manifest)
-    if request.release is not None:
+    if request.procedure in {REDEPLOY_FRONTEND, RERUN_WORKFLOW}:
+        settings.frontends(request.environment, request.frontends)
+        settings.repository_on_github()
+    elif request.release is not None:
         manifest.digest_of(request.release)
     return request.resuming(open_store(settings))
 

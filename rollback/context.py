@@ -15,6 +15,11 @@ from rollback.azure import AzureConnection
 from rollback.database.consumers import Apps
 from rollback.database.servers import FlexibleServers
 from rollback.errors import FoundBad, LeaseLost, RollbackError
+from rollback.frontends import pages
+from rollback.frontends.pages import Browser
+from rollback.frontends.static_sites import StaticSites
+from rollback.github import connection as github
+from rollback.github.connection import GitHubConnection
 from rollback.journal import Event, Journal
 from rollback.key_vault import KeyVault
 from rollback.lease import HeldLease
@@ -67,7 +72,10 @@ class Run:
         self._connection: AzureConnection | None = None
         self._servers: FlexibleServers | None = None
         self._apps: Apps | None = None
-        self._vault: KeyVault | None = None
+        self._vaults: dict[str, KeyVault] = {}
+        self._static_sites: StaticSites | None = None
+        self._browser: Browser | None = None
+        self._github: GitHubConnection | None = None
 
     @property
     def backend(self) -> Backend:
@@ -104,12 +112,33 @@ class Run:
             self._apps = await self._stack.enter_async_context(Apps(await self.connection()))
         return self._apps
 
-    async def key_vault(self) -> KeyVault:
-        """The vault with the database's address."""
-        if self._vault is None:
-            vault = KeyVault(await self.connection(), self.database.vault)
-            self._vault = await self._stack.enter_async_context(vault)
-        return self._vault
+    async def key_vault(self, vault: str = "") -> KeyVault:
+        """A vault by name; without one, that with the database's address."""
+        name = vault or self.database.vault
+        if name not in self._vaults:
+            self._vaults[name] = await self._stack.enter_async_context(KeyVault(await self.connection(), name))
+        return self._vaults[name]
+
+    async def static_sites(self) -> StaticSites:
+        """The subscription's Static Web Apps."""
+        if self._static_sites is None:
+            self._static_sites = await self._stack.enter_async_context(StaticSites(await self.connection()))
+        return self._static_sites
+
+    async def browser(self) -> Browser:
+        """What asks for pages as users do."""
+        if self._browser is None:
+            self._browser = await self._stack.enter_async_context(pages.open_browser())
+        return self._browser
+
+    async def github(self) -> GitHubConnection:
+        """The platform's repository on GitHub; raises `NoGitHub`, or `SecretUnusable` where the token is not had."""
+        if self._github is None:
+            repository = self.settings.repository_on_github()
+            token = await (await self.key_vault(repository.vault)).get_secret(repository.secret)
+            connecting = github.connect(repository, token.value, self.note)
+            self._github = await self._stack.enter_async_context(connecting)
+        return self._github
 
     @property
     def throttled_seconds(self) -> float | None:

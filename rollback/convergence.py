@@ -23,6 +23,8 @@ class Change:
     is_done: Callable[[], Awaitable[bool]]
     send: Callable[[], Awaitable[None]]
     """Sends it once; may wait for Azure's own operation."""
+    confirms: bool = True
+    """Whether reaching the goal is all of its effect; else it stays open, and the caller tells how it ended."""
 
 
 async def converge(run: Run, change: Change, within_seconds: float, settle_seconds: float) -> bool:
@@ -62,7 +64,7 @@ async def _converge(run: Run, change: Change, settle_seconds: float) -> bool:
             if not await change.is_done():
                 run.journal.write(Event.NO_EFFECT, change=change.name, text=f"Not done: {error.message}")
                 raise
-    if _is_open(run, change):
+    if change.confirms and _is_open(run, change):
         run.journal.write(Event.CONFIRMED, change=change.name, text=change.done)
     return sent
 

@@ -53,6 +53,38 @@ class NoMigrations(Refused):
     """The platform file does not say how the environment runs alembic."""
 
 
+class NoFrontends(Refused):
+    """The platform file knows no such frontend, or no workflow that deploys it."""
+
+
+class NoGitHub(Refused):
+    """The platform file names no GitHub repository."""
+
+
+class ArtifactUnfit(Refused):
+    """A release's archive is missing, damaged, or must not be unpacked; says why."""
+
+
+class BrowserUnusable(Permanent):
+    """There is no browser, or it could not open the page; says why."""
+
+
+class RerunRefused(Refused):
+    """The workflow run cannot be run again, or is not the right one; says why."""
+
+
+class GitHubUnreachable(Transient):
+    """No answer from GitHub, or only its errors, for as long as the client tries."""
+
+
+class GitHubLimited(Transient):
+    """GitHub's rate limit is used up; says until when."""
+
+
+class DeploymentFailed(Permanent):
+    """A deployment of a frontend ended as failed; says why."""
+
+
 class DowngradeUnfit(Refused):
     """The way down cannot be gone, or must not be unless what speaks against it is waived by name."""
 

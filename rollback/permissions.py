@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rollback.azure import AzureConnection, our_errors
 from rollback.errors import PermissionMissing
+from rollback.frontends.settings import FrontendWay
 
 if TYPE_CHECKING:
     from azure.mgmt.authorization.v2022_04_01.models import Permission
@@ -58,6 +59,11 @@ ENTER_CONTAINERS = (
 """By SSH, through Kudu's tunnel."""
 MAINTAIN = (*READ_SETTINGS, *PUT_IMAGE, *PUT_IMAGE_ON_SLOT)
 """Where apps are put into maintenance mode instead of being stopped."""
+READ_STATIC_SITE = (
+    READ_PERMISSIONS,
+    "Microsoft.Web/staticSites/read",
+    "Microsoft.Web/staticSites/builds/read",
+)
 CHECK_NAME = "Microsoft.DBforPostgreSQL/checkNameAvailability/action"
 READ_SERVER = "Microsoft.DBforPostgreSQL/flexibleServers/read"
 SERVERS = (
@@ -149,6 +155,12 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "downgrade-database": (*READ_APP, *MEASURE, *ENTER_CONTAINERS),
 }
 """By procedure, in the order in which they are asked for, on the environment's app."""
+
+FRONTEND_ACTIONS: dict[FrontendWay, tuple[str, ...]] = {
+    FrontendWay.ARTIFACT: (*READ_STATIC_SITE, "Microsoft.Web/staticSites/zipdeploy/action"),
+    FrontendWay.SCRIPT: (*READ_STATIC_SITE, "Microsoft.Web/staticSites/listSecrets/action"),
+}
+"""By way of deploying, on each Static Web App."""
 
 SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS, "undo-restore-database": FENCE_SERVERS}
 """The same on its database server."""

@@ -4,9 +4,10 @@ Each request carries a query of its own, and an answer that comes from a cache d
 """
 
 import asyncio
+import json
 import ssl
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -115,24 +116,24 @@ class Prober:
         try:
             response = await self._get(path)
         except httpx.HTTPError as error:
-            return Answer(url=url, status=None, problem=_words(error))
+            return Answer(url=url, status=None, problem=error_words(error))
         return Answer(
             url=url,
             status=response.status_code,
             version=self._version(path, response),
-            cached=_is_cached(response.headers),
+            cached=is_cached(response.headers),
             seconds=clock() - started,
         )
 
-    async def ask_field(self, path: str, json_field: str) -> str | None:
+    async def ask_field(self, path: str, field_path: str) -> str | None:
         """What a page tells in one field of its JSON; none where it does not, or where a cache answers."""
         try:
             response = await self._get(path)
         except httpx.HTTPError:
             return None
-        if response.status_code != 200 or _is_cached(response.headers):
+        if response.status_code != 200 or is_cached(response.headers):
             return None
-        return _json_field(response, json_field)
+        return json_field(response.content, field_path)
 
     async def _get(self, path: str) -> httpx.Response:
         query = {**_query(path), "probe": uuid.uuid4().hex}
@@ -144,14 +145,14 @@ class Prober:
         try:
             response = await self._client.post(url, json=body)
         except httpx.HTTPError as error:
-            return Answer(url=url, status=None, problem=_words(error))
+            return Answer(url=url, status=None, problem=error_words(error))
         problem = "" if response.is_success else f"{response.status_code}"
         return Answer(url=url, status=response.status_code, problem=problem)
 
     def _version(self, path: str, response: httpx.Response) -> str | None:
         how = self._probes.version
         if how.path == path and how.json_field and response.status_code == 200:
-            return _json_field(response, how.json_field)
+            return json_field(response.content, how.json_field)
         return response.headers.get(how.header) if how.header else None
 
 
@@ -171,7 +172,7 @@ def _query(path: str) -> dict[str, str]:
     return dict(httpx.URL(f"https://probe{path}").params)
 
 
-def _is_cached(headers: httpx.Headers) -> bool:
+def is_cached(headers: Mapping[str, str]) -> bool:
     """Whether a cache answered.
 
     Source: RFC 9111 (`Age`), Azure Front Door's `X-Cache` (TCP_HIT, TCP_REMOTE_HIT, PARTIAL_HIT), `CF-Cache-Status`.
@@ -181,9 +182,10 @@ def _is_cached(headers: httpx.Headers) -> bool:
     return "HIT" in told or "STALE" in told or (age.isdigit() and int(age) > 0)
 
 
-def _json_field(response: httpx.Response, field_path: str) -> str | None:
+def json_field(content: bytes, field_path: str) -> str | None:
+    """The text in one field of a JSON document, by dotted path; none where there is no such."""
     try:
-        value: Any = response.json()
+        value: Any = json.loads(content)
     except ValueError:
         return None
     for name in field_path.split("."):
@@ -193,6 +195,7 @@ def _json_field(response: httpx.Response, field_path: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _words(error: httpx.HTTPError) -> str:
+def error_words(error: httpx.HTTPError) -> str:
+    """Why there is no answer."""
     kinds = {httpx.TimeoutException: "no answer in time", httpx.ConnectError: "no connection"}
     return next((words for kind, words in kinds.items() if isinstance(error, kind)), type(error).__name__)

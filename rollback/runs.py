@@ -154,6 +154,10 @@ class Store:
         """What served an environment."""
         return ServedRecord(self._environments, environment)
 
+    def served_frontend(self, environment: str, frontend: str) -> ServedRecord:
+        """What one of an environment's frontends served."""
+        return ServedRecord(self._environments, f"{environment}.{frontend}")
+
     def create(self, header: RunHeader) -> RunFolder:
         """A folder for a new run."""
         folder = self._runs / header.run

@@ -78,6 +78,10 @@ class ServedRecord:
         """The newest entry about a build, by its digest."""
         return next((each for each in reversed(self.all()) if digest and each.build.digest == digest), None)
 
+    def latest_of_release(self, release: str) -> Served | None:
+        """The newest entry about a release."""
+        return next((each for each in reversed(self.all()) if each.build.release == release), None)
+
     def add(self, entry: Served) -> None:
         """Keep an entry, once for each run and build; durable on return."""
         if any(each.run == entry.run and each.build.digest == entry.build.digest for each in self.all()):

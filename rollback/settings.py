@@ -4,37 +4,22 @@ Nobody else reads the environment. Every error names the field and the remedy.
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import Field, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from rollback.addresses import HttpsUrl, UrlPath
 from rollback.approvals.policy import Policy
-from rollback.errors import NoDatabase, NoMigrations, SettingsInvalid, UnknownEnvironment
+from rollback.errors import NoDatabase, NoFrontends, NoGitHub, NoMigrations, SettingsInvalid, UnknownEnvironment
+from rollback.frontends.settings import Frontend, GitHub, Workflow
 from rollback.models import Model
 from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
-
-
-def _https(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or parts.query:
-        raise ValueError("must be an https address without a query")
-    return url.rstrip("/")
-
-
-def _path(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError("must start with /")
-    return path
-
-
-HttpsUrl = Annotated[str, AfterValidator(_https)]
-UrlPath = Annotated[str, AfterValidator(_path)]
 
 
 class VersionEvidence(Model):
@@ -212,6 +197,9 @@ class Environment(Model):
     backend: Backend
     database: Database | None = None
     migrations: Migrations | None = None
+    frontends: dict[str, Frontend] = Field(default_factory=dict[str, Frontend])
+    workflow: Workflow | None = None
+    """Deploys the frontends."""
 
 
 class Releases(Model):
@@ -269,6 +257,7 @@ class Settings(Model):
     state: State = State()
     prefect: Prefect = Prefect()
     approval: Policy = Policy()
+    github: GitHub | None = None
     environments: dict[str, Environment]
 
     def backend(self, environment: str) -> Backend:
@@ -302,6 +291,41 @@ class Settings(Model):
                 remedy=f"Say it in environments.{environment}.migrations of {self.file}.",
             )
         return migrations
+
+    def frontends(self, environment: str, names: Iterable[str] = ()) -> dict[str, Frontend]:
+        """The frontends of an environment: those that are named, or all; raises `UnknownEnvironment`, `NoFrontends`."""
+        _ = self.backend(environment)
+        known = self.environments[environment].frontends
+        unknown = [name for name in names if name not in known]
+        if not known or unknown:
+            missing = f"frontend '{unknown[0]}'" if unknown else "frontend"
+            raise NoFrontends(
+                f"'{environment}' has no {missing} in the platform file.",
+                remedy=f"It knows: {', '.join(known)}."
+                if known
+                else f"Name group and app in environments.{environment}.frontends.NAME of {self.file}.",
+            )
+        return {name: known[name] for name in dict.fromkeys(names or known)}
+
+    def workflow(self, environment: str) -> Workflow:
+        """The workflow that deploys the environment's frontends; raises `UnknownEnvironment`, `NoFrontends`."""
+        _ = self.frontends(environment)
+        workflow = self.environments[environment].workflow
+        if workflow is None:
+            raise NoFrontends(
+                f"Which workflow deploys the frontends of '{environment}' is not known.",
+                remedy=f"Name its file in environments.{environment}.workflow of {self.file}.",
+            )
+        return workflow
+
+    def repository_on_github(self) -> GitHub:
+        """The platform's repository; raises `NoGitHub` where the file names none."""
+        if self.github is None:
+            raise NoGitHub(
+                "Which GitHub repository the platform comes from is not known.",
+                remedy=f"Name repository, vault and secret in [github] of {self.file}.",
+            )
+        return self.github
 
 
 class OfferEnvironments:

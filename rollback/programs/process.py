@@ -43,8 +43,11 @@ async def run_in_group(
     environment: Mapping[str, str],
     received: Callable[[bytes], None],
     given: bytes = b"",
+    began: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Run a program to its end; `given` is its standard input, `received` gets both of its outputs.
+
+    `began` is told the number of the process and of its group.
 
     Its exit status, negative where a signal ended it. Cancelled, it interrupts the group, then kills it. Raises
     `FileNotFoundError` or `PermissionError` where the program or the folder cannot be used.
@@ -64,6 +67,7 @@ async def run_in_group(
             )
         finally:
             os.close(writing)
+        began(process.pid)
         transport, reader = await loop.connect_read_pipe(lambda: _Reader(received), pipe)
         try:
             await process.communicate(given)

@@ -4,12 +4,16 @@ The user's working copy, index and branches are not touched, their hooks do not 
 """
 
 import asyncio
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rollback.errors import Refused
 from rollback.programs.process import clean_environment, run_in_group
@@ -18,6 +22,9 @@ from rollback.redaction import blacken
 TIMEOUT_SECONDS = 60.0
 """For each call of git: a checkout reads from the disk only."""
 
+PREFIX = "fundrbolt-rollback-"
+"""Of a worktree's folder; the number of its process follows."""
+_OURS = re.compile(rf"{PREFIX}(\d+)-\w+")
 _SETTINGS = {
     "core.hooksPath": "/dev/null",  # post-checkout hooks are made for the user's own working copy
     "core.sparseCheckout": "false",  # the whole release, whatever the user chose to see of it
@@ -38,10 +45,12 @@ class RevisionMissing(Refused):
 async def worktree(repository: Path, revision: str) -> AsyncGenerator[Path]:
     """The files of a tag or commit in a private folder for the length of the block; always removed.
 
-    Raises `RepositoryUnfit` or `RevisionMissing`. Only a process that is killed leaves the folder behind.
+    Raises `RepositoryUnfit` or `RevisionMissing`. A process that is killed leaves its folder behind: the next call for
+    the same repository removes it.
     """
-    commit = await _find_commit(repository, revision)
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="fundrbolt-rollback-"))
+    commit = await find_commit(repository, revision)
+    await _remove_left_behind(repository)
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{PREFIX}{os.getpid()}-"))
     tree = folder / folder.name
     try:
         await _git(repository, "worktree", "add", "--quiet", "--detach", str(tree), commit)
@@ -50,7 +59,8 @@ async def worktree(repository: Path, revision: str) -> AsyncGenerator[Path]:
         await _to_its_end(_remove(repository, folder, tree))
 
 
-async def _find_commit(repository: Path, revision: str) -> str:
+async def find_commit(repository: Path, revision: str) -> str:
+    """The commit of a tag or commit, in full; raises as `worktree`."""
     if not await asyncio.to_thread(repository.is_dir):
         raise RepositoryUnfit(
             f"There is no folder '{repository}'.", remedy="Set ROLLBACK_REPOSITORY to a clone of the platform."
@@ -69,6 +79,21 @@ async def _find_commit(repository: Path, revision: str) -> str:
             remedy="Fetch it there: git fetch --tags",
         )
     return said.splitlines()[-1]
+
+
+async def _remove_left_behind(repository: Path) -> None:
+    """Remove the worktrees of processes that are gone, as far as they are on this machine."""
+    status, said = await _call(repository, "worktree", "list", "--porcelain")
+    for line in said.splitlines() if status == 0 else []:
+        tree = Path(line.removeprefix("worktree "))
+        found = _OURS.fullmatch(tree.name)
+        if line.startswith("worktree ") and found and not psutil.pid_exists(int(found[1])) and _is_there(tree):
+            await _remove(repository, tree.parent, tree)
+
+
+def _is_there(tree: Path) -> bool:
+    """Whether it is one that we made here: in a private folder of the same name."""
+    return tree.parent.name == tree.name and tree.is_dir()
 
 
 async def _remove(repository: Path, folder: Path, tree: Path) -> None:
@@ -98,7 +123,9 @@ async def _call(repository: Path, *arguments: str) -> tuple[int, str]:
                 ["git", *settings, *arguments], folder=repository, environment=environment, received=said.extend
             )
     except FileNotFoundError as error:
-        raise RepositoryUnfit("There is no git on this machine.", remedy="Install git, or use way 'ssh'.") from error
+        raise RepositoryUnfit(
+            "There is no git on this machine.", remedy="Install git, or use the way that needs none."
+        ) from error
     except TimeoutError as error:
         raise RepositoryUnfit(
             f"git {arguments[0]} did not end within {TIMEOUT_SECONDS:.0f} s in '{repository}'.",

@@ -24,6 +24,7 @@ from rollback.permissions import (
     ACTIONS,
     CHECK_NAME,
     DATA_ACTIONS,
+    FRONTEND_ACTIONS,
     READ_PERMISSIONS,
     READ_VAULT,
     REHEARSE,
@@ -42,7 +43,7 @@ ROLL_BACK = "roll-back-backend"
 
 def test_the_role_grants_exactly_what_the_procedures_use() -> None:
     role = json.loads(ROLE_FILE.read_text(encoding="utf-8"))
-    used = [*ACTIONS.values(), *SERVER_ACTIONS.values(), REHEARSE_SOURCE]
+    used = [*ACTIONS.values(), *SERVER_ACTIONS.values(), *FRONTEND_ACTIONS.values(), REHEARSE_SOURCE]
     assert set(role["Actions"]) == {READ_VAULT, *(action for actions in used for action in actions)}
     assert set(role["DataActions"]) == set(DATA_ACTIONS)
     assert role["NotActions"] == []

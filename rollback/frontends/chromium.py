@@ -1,0 +1,121 @@
+"""A page in a real browser without a window, where the machine has one: what it shows, what its console complains of.
+
+Certificates are verified as ever. Where SSL_CERT_FILE names authorities of one's own, Chromium, which reads no such
+variable, is told of them by a database of its own (`certutil`, Debian's libnss3-tools).
+"""
+
+import asyncio
+import html
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from rollback.errors import BrowserUnusable
+from rollback.models import Model
+from rollback.programs.process import clean_environment, run_in_group
+from rollback.redaction import blacken
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
+LOOK_SECONDS = 40.0
+VIRTUAL_MILLISECONDS = 10_000
+"""How long the page may go on by itself, in its own time, before it is looked at."""
+MOST_AUTHORITIES = 10
+"""More in SSL_CERT_FILE are a system's own bundle, which the browser has too."""
+MOST_ERRORS = 5
+MOST_BYTES = 4 * 1024**2
+FLAGS = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--dump-dom",
+)
+_CONSOLE = re.compile(r'^\[[^\]]*:(?:INFO|WARNING|ERROR):CONSOLE[^\]]*\] "(?P<said>.*)", source: (?P<source>\S*)', re.M)
+_ERROR = re.compile(r"error|failed|refused|blocked|uncaught|cannot", re.IGNORECASE)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.S | re.I)
+_AUTHORITY = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.S)
+_NET_ERROR = re.compile(r"ERR_[A-Z_]+")
+
+
+class Seen(Model):
+    """What a browser showed."""
+
+    text: str
+    """The page's text, once its scripts have run."""
+    errors: tuple[str, ...]
+    """What its console complained of."""
+
+
+async def look(url: str) -> Seen:
+    """Open a page; raises `BrowserUnusable` where there is no browser, or it could not be used; says why."""
+    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if program is None:
+        raise BrowserUnusable("there is none on this machine")
+    with tempfile.TemporaryDirectory(prefix="fundrbolt-rollback-", ignore_cleanup_errors=True) as folder:
+        environment = clean_environment() | {"HOME": folder}
+        environment |= {name: os.environ[name] for name in ("HTTPS_PROXY", "NO_PROXY") if name in os.environ}
+        await _trust(Path(folder), environment)
+        said = await _dump(program, Path(folder), environment, url)
+    page = said[max(said.rfind("<!DOCTYPE"), said.rfind("<html"), 0) :]
+    if found := _NET_ERROR.search(page):
+        raise BrowserUnusable(f"it could not open the page ({found[0]})")
+    text = " ".join(html.unescape(_TAGS.sub(" ", page)).split())
+    errors = [f"{each['said']} ({each['source']})" for each in _CONSOLE.finditer(said) if _ERROR.search(each["said"])]
+    return Seen(text=text, errors=tuple(blacken(each)[:300] for each in dict.fromkeys(errors))[:MOST_ERRORS])
+
+
+async def _dump(program: str, folder: Path, environment: dict[str, str], url: str) -> str:
+    """The page as its scripts have left it, and what was logged meanwhile."""
+    said = bytearray()
+
+    def received(piece: bytes) -> None:
+        said.extend(piece[: max(0, MOST_BYTES - len(said))])
+
+    root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root Chromium runs without its own sandbox only
+    proxy = environment.get("HTTPS_PROXY")
+    options = (*FLAGS, *root, *((f"--proxy-server={proxy}",) if proxy else ()))
+    options = (*options, f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={VIRTUAL_MILLISECONDS}")
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            status = await run_in_group(
+                [program, *options, url], folder=folder, environment=environment, received=received
+            )
+    except TimeoutError as error:
+        raise BrowserUnusable(f"it did not end within {LOOK_SECONDS:g} s") from error
+    except OSError as error:
+        raise BrowserUnusable(f"it cannot be started ({error.strerror})") from error
+    if status != 0:
+        raise BrowserUnusable(f"it ended with status {status}")
+    return said.decode(errors="replace")
+
+
+async def _trust(home: Path, environment: dict[str, str]) -> None:
+    """Let the browser trust the authorities of SSL_CERT_FILE, where they are one's own."""
+    bundle = environment.get("SSL_CERT_FILE")
+    if not bundle:
+        return
+    authorities = _AUTHORITY.findall(await asyncio.to_thread(Path(bundle).read_text, encoding="utf-8"))
+    if len(authorities) > MOST_AUTHORITIES:
+        return
+    certutil = shutil.which("certutil")
+    if certutil is None:
+        raise BrowserUnusable("certutil (Debian: libnss3-tools) is needed to let it trust SSL_CERT_FILE")
+    database = home / ".pki" / "nssdb"
+    await asyncio.to_thread(database.mkdir, parents=True)
+    commands = [["-N", "--empty-password"], *(["-A", "-n", f"own-{n}", "-t", "C,,"] for n in range(len(authorities)))]
+    for arguments, given in zip(commands, ["", *authorities], strict=True):
+        status = await run_in_group(
+            [certutil, "-d", f"sql:{database}", *arguments],
+            folder=home,
+            environment=environment,
+            received=lambda _: None,
+            given=given.encode(),
+        )
+        if status != 0:
+            raise BrowserUnusable(f"it could not be told of the authorities of SSL_CERT_FILE (certutil: {status})")

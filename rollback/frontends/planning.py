@@ -1,0 +1,163 @@
+"""Which release frontends go back to, and what is deployed for it: decided once, only by reading."""
+
+import asyncio
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rollback.context import Run
+from rollback.errors import ArtifactUnfit, OperationInProgress, TargetUnknown
+from rollback.frontends import archive
+from rollback.frontends.archive import Contents
+from rollback.frontends.pages import Look, hosts_of
+from rollback.frontends.plans import FrontendTarget, RedeployFrontendPlan
+from rollback.frontends.settings import Frontend, FrontendWay
+from rollback.frontends.static_sites import StaticSite
+from rollback.github import releases as github_releases
+from rollback.github import workflow_runs
+from rollback.github.releases import Asset, Published
+from rollback.permissions import FRONTEND_ACTIONS
+from rollback.programs.repository import find_commit
+from rollback.served import Verdict
+
+IN_MEMORY_BYTES = 16 * 1024**2
+MOST_CANDIDATES = 10
+"""Releases that are looked at, newest first, before a person has to name one."""
+
+Seen = tuple[StaticSite, Look]
+
+
+class FrontendPlanner:
+    """Makes the plan of redeploying an environment's frontends."""
+
+    def __init__(self, run: Run, frontends: Mapping[str, Frontend]) -> None:
+        self._run = run
+        self._frontends = frontends
+        self._environment = run.header.environment
+        self._releases: tuple[Published, ...] | None = None
+
+    async def plan(self, release: str, reason: str) -> RedeployFrontendPlan:
+        """The plan for a named release; for an empty name, for the newest known-good one older than what is served.
+
+        Raises `TargetUnknown`, `ArtifactUnfit` and what else refuses: nothing is touched.
+        """
+        seen = dict(zip(self._frontends, await asyncio.gather(*map(self._look, self._frontends.values())), strict=True))
+        if release:
+            evidence = "named by a person"
+        else:
+            release, evidence = await self._choose([look for _, look in seen.values()])
+        targets = await asyncio.gather(*(self._target(name, *seen[name], release) for name in self._frontends))
+        return RedeployFrontendPlan(
+            procedure=self._run.header.procedure,
+            environment=self._environment,
+            reason=reason,
+            release=release,
+            evidence=evidence,
+            frontends=tuple(targets),
+            already_there=all(each.already_there for each in targets),
+            warnings=tuple(self._warnings(release, [look for _, look in seen.values()])),
+        )
+
+    async def _look(self, frontend: Frontend) -> Seen:
+        sites, browser = await self._run.static_sites(), await self._run.browser()
+        await sites.check_permissions(frontend, FRONTEND_ACTIONS[frontend.way])
+        site = await sites.get(frontend)
+        if site.moving:
+            raise OperationInProgress(
+                f"A deployment to '{frontend.app}' is in progress ({site.status}).",
+                remedy="Wait for it to end, or cancel it where it was started.",
+            )
+        return site, await browser.look(f"https://{site.host}", frontend.version)
+
+    async def _list(self) -> tuple[Published, ...]:
+        if self._releases is None:
+            self._releases = await github_releases.list_releases(await self._run.github())
+        return self._releases
+
+    async def _choose(self, looks: list[Look]) -> tuple[str, str]:
+        """The newest known-good release older than the newest that is served, and how it is known to be good."""
+        if unseen := [str(each) for each in looks if not each.known]:
+            raise TargetUnknown(
+                f"What is served now could not be read: {'; '.join(unseen)}.", remedy="Name the release to go back to."
+            )
+        serving = {each.version or "" for each in looks}
+        releases = await self._list()
+        served = [each for each in releases if self._version(each.tag) in serving]
+        if unknown := serving - {self._version(each.tag) for each in served}:
+            raise TargetUnknown(
+                f"Which release is served is not known: GitHub has none of version {', '.join(sorted(unknown))}.",
+                remedy="Name the release to go back to.",
+            )
+        older = [each for each in releases if each.published_at < served[0].published_at and not each.preliminary]
+        for each in older[:MOST_CANDIDATES]:
+            if evidence := await self._known_good(each.tag):
+                return each.tag, evidence
+        raise TargetUnknown(
+            f"No release before {served[0].tag} is known to have been good.",
+            remedy="Name the release to go back to: 'rollback versions' lists them.",
+        )
+
+    async def _known_good(self, tag: str) -> str:
+        """How a release is known to be good, in words; empty where it is not, or is known to be bad."""
+        records = [self._run.store.served_frontend(self._environment, name) for name in self._frontends]
+        known = [entry for entry in (each.latest_of_release(tag) for each in records) if entry]
+        if any(entry.verdict is Verdict.BAD for entry in known):
+            return ""
+        if known:
+            return f"seen good in production on {max(entry.at for entry in known):%Y-%m-%d}"
+        workflow = self._run.settings.environments[self._environment].workflow
+        if workflow is None:
+            return ""
+        github = await self._run.github()
+        runs = await workflow_runs.list_runs(github, workflow.file, await workflow_runs.get_commit(github, tag))
+        good = next((each for each in runs if each.succeeded), None)
+        return f"deployed by workflow run {good.id} on {good.first_started_at:%Y-%m-%d}" if good else ""
+
+    def _version(self, release: str) -> str:
+        """What a release's frontends call themselves."""
+        known = self._run.manifest.releases.get(release)
+        return (known.frontend_version if known else None) or release
+
+    async def _target(self, name: str, site: StaticSite, look: Look, release: str) -> FrontendTarget:
+        frontend = self._frontends[name]
+        target = FrontendTarget(
+            name=name,
+            resource_group=frontend.resource_group,
+            app=frontend.app,
+            host=site.host,
+            hosts=hosts_of(frontend, site.host),
+            serving=look.version,
+            serving_index=look.index_digest,
+            updated_at=site.updated_at,
+            version=self._version(release),
+            way=frontend.way,
+        )
+        if frontend.way is FrontendWay.SCRIPT and frontend.script is not None:
+            commit = await find_commit(self._run.settings.repository.path or Path(), release)
+            return target.model_copy(update={"commit": commit, "command": shlex.join(frontend.script.command)})
+        asset, contents = await self._archive(frontend, release)
+        if contents.version != target.version:
+            raise ArtifactUnfit(
+                f"File '{asset.name}' of release {release} says that it is version {contents.version}, "
+                f"not {target.version}.",
+                remedy="Upload the right one, or say frontend_version in the release manifest.",
+            )
+        return target.model_copy(update={"asset": asset, "contents": contents})
+
+    def _warnings(self, release: str, looks: list[Look]) -> Iterator[str]:
+        for look in looks:
+            if not look.known:
+                yield f"What is served now could not be read: {look}."
+        for name in self._frontends:
+            known = self._run.store.served_frontend(self._environment, name).latest_of_release(release)
+            if known and known.verdict is Verdict.BAD:
+                yield f"Users were taken off {release} of {name} on {known.at:%Y-%m-%d}, by run {known.run}."
+
+    async def _archive(self, frontend: Frontend, release: str) -> tuple[Asset, Contents]:
+        found = github_releases.find(await self._list(), release)
+        asset = found.asset(frontend.artifact.replace("{release}", release))
+        url = await github_releases.get_signed_url(await self._run.github(), asset)
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
+            digest = await github_releases.download(url, asset, file, archive.MOST_BYTES)
+            return asset, await asyncio.to_thread(archive.look_through, file, asset.name, digest, frontend.version)

@@ -1,0 +1,104 @@
+"""Which workflow run brings an earlier release of the frontends back: the last good one of its commit."""
+
+import asyncio
+from collections.abc import Mapping
+
+from rollback.context import Run
+from rollback.errors import RerunRefused
+from rollback.frontends.goals import FrontendGoal
+from rollback.frontends.pages import hosts_of
+from rollback.frontends.rerun_plans import RerunWorkflowPlan
+from rollback.frontends.settings import Frontend, Workflow
+from rollback.github import workflow_runs
+from rollback.github.workflow_runs import COMPLETED, MOST_ATTEMPTS, RERUN_DAYS, WorkflowRun
+from rollback.models import now
+from rollback.permissions import READ_STATIC_SITE
+
+OTHER_WAY = "Use redeploy-frontend, which needs no workflow run."
+
+
+class RerunPlanner:
+    """Makes the plan of running a workflow again."""
+
+    def __init__(self, run: Run, workflow: Workflow, frontends: Mapping[str, Frontend]) -> None:
+        self._run = run
+        self._workflow = workflow
+        self._frontends = frontends
+
+    async def plan(self, release: str, reason: str) -> RerunWorkflowPlan:
+        """The plan for a release; raises `RerunRefused` with the reason where GitHub would not run it again."""
+        github = await self._run.github()
+        goals, commit = await asyncio.gather(
+            asyncio.gather(*(self._goal(name, each, release) for name, each in self._frontends.items())),
+            workflow_runs.get_commit(github, release),
+        )
+        already_there = all(each.already_there for each in goals)
+        found = self._last_good(await workflow_runs.list_runs(github, self._workflow.file, commit), release, commit)
+        if not already_there:
+            _check_may_run_again(found)
+        return RerunWorkflowPlan(
+            procedure=self._run.header.procedure,
+            environment=self._run.header.environment,
+            reason=reason,
+            release=release,
+            commit=commit,
+            repository=github.repository.repository,
+            workflow=self._workflow.file,
+            workflow_run=found.id,
+            attempt=found.attempt + 1,
+            first_started_at=found.first_started_at,
+            url=found.url,
+            approves=self._workflow.environment,
+            frontends=tuple(goals),
+            already_there=already_there,
+        )
+
+    async def _goal(self, name: str, frontend: Frontend, release: str) -> FrontendGoal:
+        sites, browser = await self._run.static_sites(), await self._run.browser()
+        await sites.check_permissions(frontend, READ_STATIC_SITE)
+        site = await sites.get(frontend)
+        look = await browser.look(f"https://{site.host}", frontend.version)
+        known = self._run.manifest.releases.get(release)
+        return FrontendGoal(
+            name=name,
+            resource_group=frontend.resource_group,
+            app=frontend.app,
+            host=site.host,
+            hosts=hosts_of(frontend, site.host),
+            serving=look.version,
+            serving_index=look.index_digest,
+            updated_at=site.updated_at,
+            version=(known.frontend_version if known else None) or release,
+        )
+
+    def _last_good(self, runs: tuple[WorkflowRun, ...], release: str, commit: str) -> WorkflowRun:
+        what = f"run of '{self._workflow.file}' for {release} (commit {commit[:12]})"
+        if at_work := [each for each in runs if each.status != COMPLETED]:
+            raise RerunRefused(
+                f"A {what} is going on: {at_work[0].id}, {at_work[0].status}.",
+                remedy=f"Wait for it, or cancel it: {at_work[0].url}",
+            )
+        good = next((each for each in runs if each.succeeded), None)
+        if good is None:
+            seen = ", ".join(f"{each.id} {each.conclusion}" for each in runs[:5]) or "none at all"
+            raise RerunRefused(f"There is no successful {what}: {seen}.", remedy=OTHER_WAY)
+        if good.workflow != self._workflow.file or good.commit != commit:
+            raise RerunRefused(
+                f"Run {good.id} is of workflow '{good.workflow}' and commit {good.commit[:12]}, not a {what}.",
+                remedy="Look at workflow.file in the platform file.",
+            )
+        return good
+
+
+def _check_may_run_again(found: WorkflowRun) -> None:
+    age = now() - found.first_started_at
+    if age > RERUN_DAYS:
+        raise RerunRefused(
+            f"Workflow run {found.id} is {age.days} days old; GitHub runs again what is at most {RERUN_DAYS.days} old.",
+            remedy=OTHER_WAY,
+        )
+    if found.attempt > MOST_ATTEMPTS:
+        raise RerunRefused(
+            f"Workflow run {found.id} was run again {found.attempt - 1} times; GitHub allows {MOST_ATTEMPTS}.",
+            remedy=OTHER_WAY,
+        )

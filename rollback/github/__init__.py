@@ -1,0 +1,1 @@
+"""GitHub: releases and their files, and the workflow runs that deploy. The token comes from Key Vault, for each run."""

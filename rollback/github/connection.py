@@ -1,0 +1,141 @@
+"""One connection to GitHub: token, timeouts and tries in one place, its errors turned into ours.
+
+Requests that only read are tried again after GitHub's own errors. A rate limit is waited for where that is short, for
+changes too: GitHub refuses before anything is done. Source: docs.github.com, REST API version 2026-03-10, "Best
+practices for using the REST API" and "Rate limits for the REST API".
+"""
+
+import ssl
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import SecretStr
+
+from rollback.errors import (
+    CredentialRejected,
+    GitHubLimited,
+    GitHubUnreachable,
+    Permanent,
+    ResourceMissing,
+    RollbackError,
+)
+from rollback.frontends.settings import GitHub as Repository
+from rollback.models import now
+from rollback.redaction import blacken
+
+if TYPE_CHECKING:
+    from githubkit import GitHub, TokenAuthStrategy
+    from githubkit.exception import GitHubException, RequestFailed
+    from githubkit.typing import RetryOption
+
+TIMEOUT_SECONDS = 20.0
+READ_TRIES = 4
+LONGEST_LIMIT_SECONDS = 60.0
+"""A rate limit that is longer is told, and not waited for."""
+
+
+class GitHubConnection:
+    """GitHub's API for one repository, open for the length of a procedure."""
+
+    def __init__(self, api: "GitHub[TokenAuthStrategy]", repository: Repository) -> None:
+        self.api = api
+        self.repository = repository
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Owner and name, as every call takes them."""
+        return self.repository.owner, self.repository.name
+
+
+@asynccontextmanager
+async def connect(
+    repository: Repository, token: SecretStr, note: Callable[[str], None]
+) -> AsyncGenerator[GitHubConnection]:
+    """Connect with a token; `note` is told when a rate limit is waited for."""
+    from githubkit import GitHub, TokenAuthStrategy
+
+    api = GitHub(
+        TokenAuthStrategy(token.get_secret_value()),
+        user_agent="fundrbolt-rollback",
+        timeout=TIMEOUT_SECONDS,
+        follow_redirects=False,
+        ssl_verify=ssl.create_default_context(),
+        http_cache=False,
+        auto_retry=_retries(note),
+    )
+    async with api:
+        yield GitHubConnection(api, repository)
+
+
+def _retries(note: Callable[[str], None]) -> "Callable[[GitHubException, int], RetryOption]":
+    """Decides whether a request is sent again, and after which time."""
+    from githubkit.exception import RateLimitExceeded
+    from githubkit.typing import RetryOption
+
+    def decide(error: "GitHubException", tried: int) -> "RetryOption":
+        if tried + 1 >= READ_TRIES:
+            return RetryOption(do_retry=False)
+        if isinstance(error, RateLimitExceeded):
+            seconds = error.retry_after.total_seconds()
+            short = seconds <= LONGEST_LIMIT_SECONDS
+            if short:
+                note(f"GitHub's rate limit: waiting {seconds:.0f} s.")
+            return RetryOption(do_retry=short, retry_after=error.retry_after)
+        return RetryOption(do_retry=_only_reads_and_may_pass(error), retry_after=timedelta(seconds=2**tried / 2))
+
+    return decide
+
+
+def _only_reads_and_may_pass(error: "GitHubException") -> bool:
+    from githubkit.exception import RequestFailed
+
+    cause = getattr(error, "exc", None)
+    reads = isinstance(cause, httpx.HTTPError) and cause.request.method in {"GET", "HEAD"}
+    return reads and (not isinstance(error, RequestFailed) or error.response.status_code >= 500)
+
+
+@contextmanager
+def github_errors(what: str) -> Generator[None]:
+    """Turn GitHub's errors about `what` (in words) into ours, with the library's as the cause."""
+    from githubkit.exception import GitHubException, RateLimitExceeded, RequestFailed
+
+    try:
+        yield
+    except RateLimitExceeded as error:
+        free = now() + error.retry_after
+        raise GitHubLimited(
+            f"GitHub's rate limit is used up until {free:%H:%M:%S} UTC: {what} was not asked for.",
+            remedy="Try again then, or use a token of its own for the rollback.",
+        ) from error
+    except RequestFailed as error:
+        raise _from_status(what, error) from error
+    except GitHubException as error:
+        raise GitHubUnreachable(
+            f"No answer from GitHub about {what}.", remedy="Check the network and https://www.githubstatus.com."
+        ) from error
+
+
+def _from_status(what: str, error: "RequestFailed") -> RollbackError:
+    status = error.response.status_code
+    if status == 401:
+        return CredentialRejected(
+            f"GitHub does not accept the token ({_message(error)}), asked about {what}.",
+            remedy="Put a valid one into the secret that [github] of the platform file names.",
+        )
+    if status == 404:
+        return ResourceMissing(
+            f"GitHub shows no {what}.", remedy="Check the name, and that the token may read the repository."
+        )
+    if status >= 500:
+        return GitHubUnreachable(f"GitHub answers {status} about {what}.", remedy="See https://www.githubstatus.com.")
+    return Permanent(f"GitHub refuses {what}: {status} {_message(error)}")
+
+
+def _message(error: "RequestFailed") -> str:
+    try:
+        return blacken(str(error.response.json()["message"]))
+    except (ValueError, KeyError, TypeError):
+        return "without a message"
