@@ -22,6 +22,7 @@ from sandbox.registry import images
 from sandbox.ssh.shells import Shells
 from sandbox.start import release_of, starting_state
 from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
+from sandbox.static_sites.start import furnish as furnish_static_sites
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class World:
         state = starting_state(self.folder.databases, *rollback_roles)
         database_servers.furnish(state, self.clusters)
         furnish(state, self.secrets.signing_key)
+        furnish_static_sites(state, self.folder.root)
         return state
 
     def save(self) -> None:
