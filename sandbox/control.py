@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sandbox.errors import NotRunningError, SandboxError
 from sandbox.folder import Folder
 from sandbox.state import Fault, Operation, RampUpRule, Swap, SwapStatus
+from sandbox.static_sites.model import BuildStatus, FrontendDeployment
 
 REQUEST_SECONDS = 60
 
@@ -42,6 +43,20 @@ class SiteStatus(BaseModel):
     operation: Operation | None
 
 
+class StaticSiteStatus(BaseModel):
+    """One static site: what it serves."""
+
+    environment: str
+    frontend: str
+    group: str
+    name: str
+    hosts: list[str]
+    version: str | None
+    """What the version.json of its content says."""
+    build_status: BuildStatus
+    deploying: bool
+
+
 class Status(BaseModel):
     """Everything at one look."""
 
@@ -51,6 +66,9 @@ class Status(BaseModel):
     proxy: str
     sites: dict[str, SiteStatus]
     """By environment: production, staging, dev; production-worker is production's background worker."""
+    static_sites: dict[str, StaticSiteStatus]
+    """By name."""
+    frontend_deployments: list[FrontendDeployment]
     faults: list[Fault]
     swaps: list[Swap]
 
@@ -82,6 +100,10 @@ class Control:
     def swaps(self) -> list[Swap]:
         """Every executed swap since the last reset, oldest first."""
         return self.status().swaps
+
+    def frontend_deployments(self) -> list[FrontendDeployment]:
+        """Every deployment of a static site that ended since the last reset, oldest first, failed ones included."""
+        return self.status().frontend_deployments
 
     def break_(self, fault: str, **options: str | float) -> None:
         """Set a fault; `UnknownFaultError` and the like as `SandboxError` with one line."""

@@ -6,13 +6,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from sandbox.control import SiteStatus, SlotStatus, Status
+from sandbox.control import SiteStatus, SlotStatus, StaticSiteStatus, Status
 from sandbox.entra import Entra, EntraError
 from sandbox.errors import SandboxError
 from sandbox.faults import Faults
 from sandbox.rbac import find_principal
 from sandbox.start import release_of
 from sandbox.state import Site, Slot
+from sandbox.static_sites.model import StaticSite
 from sandbox.tokens import Flaws
 from sandbox.world import World
 
@@ -104,7 +105,14 @@ class ControlApi:
         """Everything at one look."""
         state = self._world.state
         sites = {site.environment: self._site(site) for site in state.sites}
-        return Status(**self._describe, sites=sites, faults=state.faults, swaps=state.swaps)
+        return Status(
+            **self._describe,
+            sites=sites,
+            static_sites={site.name: _static_site(site) for site in state.static_sites},
+            frontend_deployments=state.frontend_deployments,
+            faults=state.faults,
+            swaps=state.swaps,
+        )
 
     def _site(self, site: Site) -> SiteStatus:
         slots = {name: self._slot(site, slot) for name, slot in site.slots.items()}
@@ -128,3 +136,16 @@ class ControlApi:
             last_modified=slot.last_modified,
             swap_status=slot.swap_status,
         )
+
+
+def _static_site(site: StaticSite) -> StaticSiteStatus:
+    return StaticSiteStatus(
+        environment=site.environment,
+        frontend=site.frontend,
+        group=site.group,
+        name=site.name,
+        hosts=site.hosts,
+        version=site.version,
+        build_status=site.build_status,
+        deploying=site.deployment() is not None,
+    )

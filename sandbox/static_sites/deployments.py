@@ -8,6 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from sandbox.clock import now
+from sandbox.faults import take, text
+from sandbox.fundrbolt.frontends import archive_of
+from sandbox.state import Fault
 from sandbox.static_sites import archives
 from sandbox.static_sites.archives import BadArchiveError
 from sandbox.static_sites.fetching import fetch
@@ -20,6 +23,9 @@ __all__ = ["BadArchiveError", "BusyError", "begin", "end", "publish", "put", "re
 log = logging.getLogger(__name__)
 
 MOST_KEPT = 50
+FAILS, NEVER_ENDS, RIVAL, MISSING_ASSET = "swa-fails", "swa-never-ends", "swa-rival", "swa-missing-asset"
+AZURES_OWN = (FAILS, NEVER_ENDS, RIVAL, MISSING_ASSET)
+"""Faults of deployments, whichever way they come: over Azure Resource Manager, with a token, or from a workflow."""
 LOST = "Failure during content distribution."
 """Azure's words for what went wrong on its own side."""
 CUT_OFF = "The deployment was cut off before its content was complete."
@@ -48,6 +54,7 @@ def begin(world: World, site: StaticSite, deployment: Deployment, archive: bytes
     other = site.deployment()
     if other is not None:
         raise BusyError(f"Deployment {other.id} of {site.name} is in progress.")
+    _meet_faults(world, site, deployment)
     site.deployments = [*site.deployments[-MOST_KEPT:], deployment]
     _show(site, "Uploading")
     world.save()
@@ -58,6 +65,19 @@ def begin(world: World, site: StaticSite, deployment: Deployment, archive: bytes
         return archive
 
     return _run(world, site, deployment, uploaded)
+
+
+def _meet_faults(world: World, site: StaticSite, deployment: Deployment) -> None:
+    def taken(*names: str) -> Fault | None:
+        return take(world, *names, matches=lambda fault: text(fault, "site") in ("", site.name))
+
+    deployment.loses_asset = taken(MISSING_ASSET) is not None
+    fault = taken(FAILS, NEVER_ENDS, RIVAL)
+    if fault is None:
+        return
+    deployment.fails, deployment.never_ends = fault.name == FAILS, fault.name == NEVER_ENDS
+    if fault.name == RIVAL:
+        put(world, site, archive_of(site.frontend, text(fault, "release")), by="rival")
 
 
 def resume(world: World) -> None:

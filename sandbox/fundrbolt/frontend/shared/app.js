@@ -7,6 +7,7 @@ const SHOWN = 5;
 const SECONDS = 10;
 
 const main = document.querySelector("main");
+const latest = document.querySelector("section");
 const list = document.querySelector("#donations");
 const note = document.querySelector("#note");
 
@@ -54,10 +55,11 @@ async function show() {
   try {
     list.replaceChildren(...(await donations()).map(row));
     note.hidden = true;
+    latest.hidden = false;
     main.dataset.state = "ready";
   } catch (error) {
     console.error("donations cannot be shown:", error);
-    list.replaceChildren();
+    latest.hidden = true;
     note.textContent = "Donations cannot be shown right now.";
     note.hidden = false;
     main.dataset.state = "failed";
