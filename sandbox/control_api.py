@@ -6,10 +6,11 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from sandbox.control import SiteStatus, SlotStatus, StaticSiteStatus, Status
+from sandbox.control import SiteStatus, SlotStatus, StaticSiteStatus, Status, WorkflowRun
 from sandbox.entra import Entra, EntraError
 from sandbox.errors import SandboxError
 from sandbox.faults import Faults
+from sandbox.github.model import Run
 from sandbox.rbac import find_principal
 from sandbox.start import release_of
 from sandbox.state import Site, Slot
@@ -58,6 +59,7 @@ class ControlApi:
         application.add_routes(
             [
                 web.get("/status", self._status),
+                web.get("/workflow-runs", self._workflow_runs),
                 web.post("/break", self._break),
                 web.post("/repair", self._repair),
                 web.post("/reset", self._reset),
@@ -78,6 +80,10 @@ class ControlApi:
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(text=self.status().model_dump_json())
+
+    async def _workflow_runs(self, _request: web.Request) -> web.Response:
+        runs = [_workflow_run(each).model_dump(mode="json") for each in self._world.state.github.runs]
+        return web.json_response(runs)
 
     async def _break(self, request: web.Request) -> web.Response:
         body = Break.model_validate_json(await request.read())
@@ -136,6 +142,19 @@ class ControlApi:
             last_modified=slot.last_modified,
             swap_status=slot.swap_status,
         )
+
+
+def _workflow_run(run: Run) -> WorkflowRun:
+    return WorkflowRun(
+        id=run.id,
+        workflow=run.workflow,
+        ref=run.ref,
+        event=run.event,
+        attempt=run.last.number,
+        status=run.last.status,
+        conclusion=run.last.conclusion,
+        reviews=run.reviews,
+    )
 
 
 def _static_site(site: StaticSite) -> StaticSiteStatus:

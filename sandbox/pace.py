@@ -41,6 +41,10 @@ class Pace:
     """How old the newest instant is that a server can be restored to."""
     geo_lag: float
     """How far the copy in the paired region is behind."""
+    workflow_queue: float
+    """Until a job of GitHub's is picked up."""
+    workflow_job: float
+    """A job of GitHub's, besides what it deploys."""
     site_deployment: float
     """Distributing a static site's content, once it is there."""
 
@@ -62,6 +66,8 @@ FAST = Pace(
     database_restore=0.2,
     restore_point_lag=0.3,
     geo_lag=1.0,
+    workflow_queue=0.05,
+    workflow_job=0.05,
     site_deployment=0.05,
 )
 
@@ -83,6 +89,8 @@ AZURE = Pace(
     database_restore=600.0,
     restore_point_lag=300.0,
     geo_lag=3600.0,
+    workflow_queue=5.0,
+    workflow_job=40.0,
     site_deployment=40.0,
 )
 

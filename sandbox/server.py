@@ -21,6 +21,8 @@ from sandbox.control_api import ControlApi
 from sandbox.faults import DroppedError, Faults, Kind
 from sandbox.folder import Folder, Running, Secrets
 from sandbox.fundrbolt import images, repository
+from sandbox.github import service as github
+from sandbox.github.start import new_token
 from sandbox.insights import service as microsoft_insights
 from sandbox.keyvault import service as microsoft_keyvault
 from sandbox.keyvault import start as vaults
@@ -47,7 +49,7 @@ from sandbox.world import World
 log = logging.getLogger(__name__)
 
 WEB_DOMAIN = ".azurewebsites.net"
-NAMED = (arm.HOST, entra.HOST, graph.HOST, registry.HOST, PUBLIC_HOST)
+NAMED = (arm.HOST, entra.HOST, graph.HOST, registry.HOST, PUBLIC_HOST, *github.HOSTS)
 HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}", *static_sites.HOSTS]
 ROUTES = [
     *resources.ROUTES,
@@ -65,6 +67,7 @@ FAULTS: list[Kind] = [
     *microsoft_postgresql.FAULTS,
     *microsoft_insights.FAULTS,
     *registry.FAULTS,
+    *github.FAULTS,
     *static_sites.FAULTS,
     *ssh_faults.KINDS,
     *request_faults.KINDS,
@@ -81,6 +84,7 @@ def new_secrets() -> Secrets:
         control_token=randomness.token_urlsafe(32),
         signing_key=new_signing_key(),
         publishing_password=randomness.token_urlsafe(45),
+        github_token=new_token(),
         passwords={name: randomness.token_urlsafe(20) for name in rbac.names(directory.principals())},
     )
 
@@ -101,6 +105,9 @@ class Server:
         if secrets is None:
             secrets = new_secrets()
             folder.write_secrets(secrets)
+        elif not secrets.github_token:
+            secrets.github_token = new_token()
+            folder.write_secrets(secrets)
         self._folder = folder
         self._scale = scale
         self._world = World(folder, secrets, pace(pace_name, scale), postgresql_template)
@@ -114,6 +121,7 @@ class Server:
             entra.HOST: self._entra.handle,
             graph.HOST: graph.Graph(self._world, self._entra).handle,
             registry.HOST: registry.Registry(self._world).handle,
+            **github.GitHubHosts(self._world).by_host,
             static_sites.CONTENT_HOST: Uploads(self._world).handle,
         }
         self._arm = arm.Arm(self._world, self._entra, ROUTES)
@@ -146,6 +154,7 @@ class Server:
             await self._announce(proxy_port, last.control_port if last is not None else 0)
             microsoft_web.resume(self._world)
             microsoft_postgresql.resume(self._world)
+            github.resume(self._world)
             static_sites.resume(self._world)
             await told_to_end.wait()
         finally:
@@ -225,7 +234,7 @@ class Server:
                     request.transport.abort()
                 return web.Response()
             except arm.ArmError as error:
-                response = error.response()
+                response = github.refused(error) if host in github.HOSTS else error.response()
             seen.append(response.status)
             if host == arm.HOST or host.endswith(VAULT_DOMAIN):
                 await self._recorder.note(request, host, response)

@@ -7,6 +7,7 @@ from uuid import uuid4
 from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.clock import now
+from sandbox.github.model import GitHub
 from sandbox.keyvault.model import References, Vault
 from sandbox.postgresql.model import FlexibleServer, ServerOperation
 from sandbox.static_sites.model import FrontendDeployment, StaticSite
@@ -237,6 +238,7 @@ class State(BaseModel):
     static_sites: list[StaticSite] = []
     frontend_deployments: list[FrontendDeployment] = []
     """Every deployment of a static site since the last reset, oldest first."""
+    github: GitHub = GitHub()
     faults: list[Fault] = []
     swaps: list[Swap] = []
     tokens_issued: int = 0
