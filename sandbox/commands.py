@@ -224,12 +224,20 @@ def _told(report: Status) -> str:
             process = f"process {slot.pid}" if slot.listens else "no process"
             prepared = f", prepared for a swap with {slot.prepared_for}" if slot.prepared_for else ""
             lines.append(f"  {slot.name:<12}{slot.release or slot.image}  {slot.state}, {process}{prepared}")
+    lines += [
+        f"{site.name} in {site.group}\n  {site.version or 'unknown'}  {site.build_status}"
+        for site in report.static_sites.values()
+    ]
     for fault in report.faults:
         options = " ".join(f"{key}={value}" for key, value in fault.options.items() if value != "")
         left = "until repaired" if fault.left is None else f"{fault.left} more"
         lines.append(f"broken: {fault.name} {options} ({left})")
     lines += [
         f"swap: {swap.time:%H:%M:%S} {swap.site} {swap.source} -> {swap.target}, by {swap.by}" for swap in report.swaps
+    ]
+    lines += [
+        f"frontend: {each.time:%H:%M:%S} {each.site} {each.version or ''} {each.outcome}, by {each.by}"
+        for each in report.frontend_deployments
     ]
     return "\n".join(lines)
 

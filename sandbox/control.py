@@ -6,11 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from sandbox.errors import NotRunningError, SandboxError
 from sandbox.folder import Folder
+from sandbox.github.model import Conclusion, Review
+from sandbox.github.model import Status as RunState
 from sandbox.state import Fault, Operation, RampUpRule, Swap, SwapStatus
+from sandbox.static_sites.model import BuildStatus, FrontendDeployment
 
 REQUEST_SECONDS = 60
 
@@ -42,6 +45,35 @@ class SiteStatus(BaseModel):
     operation: Operation | None
 
 
+class StaticSiteStatus(BaseModel):
+    """One static site: what it serves."""
+
+    environment: str
+    frontend: str
+    group: str
+    name: str
+    hosts: list[str]
+    version: str | None
+    """What the version.json of its content says."""
+    build_status: BuildStatus
+    deploying: bool
+
+
+class WorkflowRun(BaseModel):
+    """One of GitHub's workflow runs, in its last attempt."""
+
+    id: int
+    workflow: str
+    """File name."""
+    ref: str
+    event: str
+    attempt: int
+    status: RunState
+    conclusion: Conclusion | None
+    reviews: list[Review]
+    """Who approved or rejected which attempt, with which comment."""
+
+
 class Status(BaseModel):
     """Everything at one look."""
 
@@ -51,6 +83,9 @@ class Status(BaseModel):
     proxy: str
     sites: dict[str, SiteStatus]
     """By environment: production, staging, dev; production-worker is production's background worker."""
+    static_sites: dict[str, StaticSiteStatus]
+    """By name."""
+    frontend_deployments: list[FrontendDeployment]
     faults: list[Fault]
     swaps: list[Swap]
 
@@ -82,6 +117,14 @@ class Control:
     def swaps(self) -> list[Swap]:
         """Every executed swap since the last reset, oldest first."""
         return self.status().swaps
+
+    def frontend_deployments(self) -> list[FrontendDeployment]:
+        """Every deployment of a static site that ended since the last reset, oldest first, failed ones included."""
+        return self.status().frontend_deployments
+
+    def workflow_runs(self) -> list[WorkflowRun]:
+        """GitHub's workflow runs, oldest first."""
+        return TypeAdapter(list[WorkflowRun]).validate_json(self._ask("GET", "/workflow-runs"))
 
     def break_(self, fault: str, **options: str | float) -> None:
         """Set a fault; `UnknownFaultError` and the like as `SandboxError` with one line."""

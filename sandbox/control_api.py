@@ -6,13 +6,15 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from sandbox.control import SiteStatus, SlotStatus, Status
+from sandbox.control import SiteStatus, SlotStatus, StaticSiteStatus, Status, WorkflowRun
 from sandbox.entra import Entra, EntraError
 from sandbox.errors import SandboxError
 from sandbox.faults import Faults
+from sandbox.github.model import Run
 from sandbox.rbac import find_principal
 from sandbox.start import release_of
 from sandbox.state import Site, Slot
+from sandbox.static_sites.model import StaticSite
 from sandbox.tokens import Flaws
 from sandbox.world import World
 
@@ -57,6 +59,7 @@ class ControlApi:
         application.add_routes(
             [
                 web.get("/status", self._status),
+                web.get("/workflow-runs", self._workflow_runs),
                 web.post("/break", self._break),
                 web.post("/repair", self._repair),
                 web.post("/reset", self._reset),
@@ -77,6 +80,10 @@ class ControlApi:
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(text=self.status().model_dump_json())
+
+    async def _workflow_runs(self, _request: web.Request) -> web.Response:
+        runs = [_workflow_run(each).model_dump(mode="json") for each in self._world.state.github.runs]
+        return web.json_response(runs)
 
     async def _break(self, request: web.Request) -> web.Response:
         body = Break.model_validate_json(await request.read())
@@ -104,7 +111,14 @@ class ControlApi:
         """Everything at one look."""
         state = self._world.state
         sites = {site.environment: self._site(site) for site in state.sites}
-        return Status(**self._describe, sites=sites, faults=state.faults, swaps=state.swaps)
+        return Status(
+            **self._describe,
+            sites=sites,
+            static_sites={site.name: _static_site(site) for site in state.static_sites},
+            frontend_deployments=state.frontend_deployments,
+            faults=state.faults,
+            swaps=state.swaps,
+        )
 
     def _site(self, site: Site) -> SiteStatus:
         slots = {name: self._slot(site, slot) for name, slot in site.slots.items()}
@@ -128,3 +142,29 @@ class ControlApi:
             last_modified=slot.last_modified,
             swap_status=slot.swap_status,
         )
+
+
+def _workflow_run(run: Run) -> WorkflowRun:
+    return WorkflowRun(
+        id=run.id,
+        workflow=run.workflow,
+        ref=run.ref,
+        event=run.event,
+        attempt=run.last.number,
+        status=run.last.status,
+        conclusion=run.last.conclusion,
+        reviews=run.reviews,
+    )
+
+
+def _static_site(site: StaticSite) -> StaticSiteStatus:
+    return StaticSiteStatus(
+        environment=site.environment,
+        frontend=site.frontend,
+        group=site.group,
+        name=site.name,
+        hosts=site.hosts,
+        version=site.version,
+        build_status=site.build_status,
+        deploying=site.deployment() is not None,
+    )

@@ -19,6 +19,8 @@ class Secrets(BaseModel):
     publishing_password: str
     passwords: dict[str, str] = {}
     """By principal; the rollback principal's is `client_secret`."""
+    github_token: str = ""
+    """Empty in a folder from before there was a GitHub: `up` makes one."""
 
     def password_of(self, name: str) -> str:
         """The password or client secret of a principal."""

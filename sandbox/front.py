@@ -31,6 +31,9 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+Key = tuple[str, str, str]
+"""Method, the page that asks (`Origin`), and the address."""
+
 MOST_ENTRIES = 512
 MOST_BYTES = 1 << 20
 """A longer body is passed on, and not kept."""
@@ -86,8 +89,8 @@ class PublicFront:
         self.stale = False
         self._fetch = fetch
         self._clock = clock
-        self._by_url: OrderedDict[tuple[str, str], Kept] = OrderedDict()
-        self._by_path: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._by_url: OrderedDict[Key, Kept] = OrderedDict()
+        self._by_path: OrderedDict[Key, Kept] = OrderedDict()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer from the cache or from the origin, marked by `X-Cache` (HIT or MISS); a HIT has its `Age` in seconds.
@@ -121,17 +124,17 @@ class PublicFront:
             put(self._by_url, url_key(request), kept)
 
 
-def url_key(request: web.Request) -> tuple[str, str]:
-    """What a well-behaved cache looks an answer up by."""
-    return request.method, request.rel_url.raw_path_qs
+def url_key(request: web.Request) -> Key:
+    """What a well-behaved cache looks an answer up by: the origins served here say `Vary: Origin`."""
+    return request.method, request.headers.get("Origin", ""), request.rel_url.raw_path_qs
 
 
-def path_key(request: web.Request) -> tuple[str, str]:
+def path_key(request: web.Request) -> Key:
     """What the stale cache looks an answer up by."""
-    return request.method, request.rel_url.raw_path
+    return request.method, request.headers.get("Origin", ""), request.rel_url.raw_path
 
 
-def put(shelf: OrderedDict[tuple[str, str], Kept], key: tuple[str, str], kept: Kept) -> None:
+def put(shelf: OrderedDict[Key, Kept], key: Key, kept: Kept) -> None:
     """Keep an answer; the oldest one makes room."""
     shelf[key] = kept
     shelf.move_to_end(key)

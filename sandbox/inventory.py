@@ -10,13 +10,17 @@ from sandbox.insights import components
 from sandbox.keyvault import vaults
 from sandbox.postgresql.servers import server_json
 from sandbox.resources import GROUP, SUBSCRIPTION
+from sandbox.static_sites import resources as static_sites
 from sandbox.web.resources import site_json
 from sandbox.world import World
 
-SHOWN = ("id", "name", "type", "kind", "location", "tags", "identity")
+SHOWN = ("id", "name", "type", "kind", "location", "tags", "identity", "sku")
 CLAUSE = re.compile(r"(resourceType|name|resourceGroup|location|tagName|tagValue) eq '([^']*)'", re.IGNORECASE)
 API_VERSIONS = {
-    "Microsoft.Web": (("sites", "sites/slots"), ("2025-05-01", "2024-11-01", "2023-12-01")),
+    "Microsoft.Web": (
+        ("sites", "sites/slots", "staticSites", "staticSites/builds"),
+        ("2025-05-01", "2024-11-01", "2023-12-01"),
+    ),
     "microsoft.insights": (("components",), ("2020-02-02", "2015-05-01")),
     "Microsoft.KeyVault": (("vaults",), ("2024-11-01", "2023-07-01")),
     "Microsoft.DBforPostgreSQL": (("flexibleServers",), ("2026-10-01", "2023-12-01-preview", "2022-12-01")),
@@ -32,6 +36,7 @@ def every(world: World) -> list[dict[str, Any]]:
         *(vaults.vault_json(state, vault) for vault in state.vaults),
         *(server_json(state, server) for server in state.database_servers),
         components.component_json(state),
+        *(static_sites.site_json(world, site) for site in state.static_sites),
     ]
 
 

@@ -41,6 +41,12 @@ class Pace:
     """How old the newest instant is that a server can be restored to."""
     geo_lag: float
     """How far the copy in the paired region is behind."""
+    workflow_queue: float
+    """Until a job of GitHub's is picked up."""
+    workflow_job: float
+    """A job of GitHub's, besides what it deploys."""
+    site_deployment: float
+    """Distributing a static site's content, once it is there."""
 
 
 FAST = Pace(
@@ -60,6 +66,9 @@ FAST = Pace(
     database_restore=0.2,
     restore_point_lag=0.3,
     geo_lag=1.0,
+    workflow_queue=0.05,
+    workflow_job=0.05,
+    site_deployment=0.05,
 )
 
 # Measured swaps of container slots take about a minute, most of it the restart and the warm-up of the source slot.
@@ -80,6 +89,9 @@ AZURE = Pace(
     database_restore=600.0,
     restore_point_lag=300.0,
     geo_lag=3600.0,
+    workflow_queue=5.0,
+    workflow_job=40.0,
+    site_deployment=40.0,
 )
 
 

@@ -17,6 +17,8 @@ SECRET_NAMES = {
     "scmuri",
     "instrumentationkey",
     "connectionstring",
+    "apikey",
+    "appzipurl",
     "value",
     "valueincurrentslot",
     "valueintargetslot",

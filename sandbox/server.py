@@ -21,6 +21,8 @@ from sandbox.control_api import ControlApi
 from sandbox.faults import DroppedError, Faults, Kind
 from sandbox.folder import Folder, Running, Secrets
 from sandbox.fundrbolt import images, repository
+from sandbox.github import service as github
+from sandbox.github.start import new_token
 from sandbox.insights import service as microsoft_insights
 from sandbox.keyvault import service as microsoft_keyvault
 from sandbox.keyvault import start as vaults
@@ -35,6 +37,9 @@ from sandbox.registry import service as registry
 from sandbox.ssh import faults as ssh_faults
 from sandbox.start import PUBLIC_HOST
 from sandbox.state import RoleDefinition, new_id
+from sandbox.static_sites import service as static_sites
+from sandbox.static_sites.hosting import Hosting
+from sandbox.static_sites.operations import Uploads
 from sandbox.tokens import new_signing_key
 from sandbox.web import service as microsoft_web
 from sandbox.web.front_end import FrontEnd
@@ -44,8 +49,8 @@ from sandbox.world import World
 log = logging.getLogger(__name__)
 
 WEB_DOMAIN = ".azurewebsites.net"
-NAMED = (arm.HOST, entra.HOST, graph.HOST, registry.HOST, PUBLIC_HOST)
-HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}"]
+NAMED = (arm.HOST, entra.HOST, graph.HOST, registry.HOST, PUBLIC_HOST, *github.HOSTS)
+HOSTS = [*NAMED, f"*{WEB_DOMAIN}", f"*.scm{WEB_DOMAIN}", f"*{VAULT_DOMAIN}", *static_sites.HOSTS]
 ROUTES = [
     *resources.ROUTES,
     *inventory.ROUTES,
@@ -54,6 +59,7 @@ ROUTES = [
     *microsoft_keyvault.ROUTES,
     *microsoft_postgresql.ROUTES,
     *microsoft_insights.ROUTES,
+    *static_sites.ROUTES,
 ]
 FAULTS: list[Kind] = [
     *microsoft_web.FAULTS,
@@ -61,6 +67,8 @@ FAULTS: list[Kind] = [
     *microsoft_postgresql.FAULTS,
     *microsoft_insights.FAULTS,
     *registry.FAULTS,
+    *github.FAULTS,
+    *static_sites.FAULTS,
     *ssh_faults.KINDS,
     *request_faults.KINDS,
     *public_host.KINDS,
@@ -76,6 +84,7 @@ def new_secrets() -> Secrets:
         control_token=randomness.token_urlsafe(32),
         signing_key=new_signing_key(),
         publishing_password=randomness.token_urlsafe(45),
+        github_token=new_token(),
         passwords={name: randomness.token_urlsafe(20) for name in rbac.names(directory.principals())},
     )
 
@@ -96,6 +105,9 @@ class Server:
         if secrets is None:
             secrets = new_secrets()
             folder.write_secrets(secrets)
+        elif not secrets.github_token:
+            secrets.github_token = new_token()
+            folder.write_secrets(secrets)
         self._folder = folder
         self._scale = scale
         self._world = World(folder, secrets, pace(pace_name, scale), postgresql_template)
@@ -109,11 +121,14 @@ class Server:
             entra.HOST: self._entra.handle,
             graph.HOST: graph.Graph(self._world, self._entra).handle,
             registry.HOST: registry.Registry(self._world).handle,
+            **github.GitHubHosts(self._world).by_host,
+            static_sites.CONTENT_HOST: Uploads(self._world).handle,
         }
         self._arm = arm.Arm(self._world, self._entra, ROUTES)
         self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
         self._public = public_host.PublicHost(self._world, self._front_end)
+        self._hosting = Hosting(self._world)
         self._databases = Front(self._world, self._entra, HOSTS)
         self._recorder = Recorder(record)
         self._kudu = Kudu(self._world, self._entra)
@@ -139,6 +154,8 @@ class Server:
             await self._announce(proxy_port, last.control_port if last is not None else 0)
             microsoft_web.resume(self._world)
             microsoft_postgresql.resume(self._world)
+            github.resume(self._world)
+            static_sites.resume(self._world)
             await told_to_end.wait()
         finally:
             await self._stop(proxy)
@@ -201,7 +218,8 @@ class Server:
         return application
 
     def _serves(self, host: str) -> bool:
-        return host in NAMED or host.endswith(WEB_DOMAIN) or self._key_vault.serves(host)
+        named = host in NAMED or host.endswith(WEB_DOMAIN)
+        return named or self._key_vault.serves(host) or static_sites.serves(host)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         """One request under one of Azure's names: to whom that name belongs, and into the audit file."""
@@ -216,7 +234,7 @@ class Server:
                     request.transport.abort()
                 return web.Response()
             except arm.ArmError as error:
-                response = error.response()
+                response = github.refused(error) if host in github.HOSTS else error.response()
             seen.append(response.status)
             if host == arm.HOST or host.endswith(VAULT_DOMAIN):
                 await self._recorder.note(request, host, response)
@@ -232,8 +250,8 @@ class Server:
             return await self._arm.handle(request, request_id)
         if host in self._by_host:
             return await self._by_host[host](request)
-        if host == PUBLIC_HOST:
-            return await self._public.handle(request, host)
+        if host == PUBLIC_HOST or static_sites.serves(host):
+            return await (self._public if host == PUBLIC_HOST else self._hosting).handle(request, host)
         if host.endswith(VAULT_DOMAIN):
             return await self._key_vault.handle(request, host, request_id)
         if host.endswith(f".scm{WEB_DOMAIN}"):

@@ -7,8 +7,10 @@ from uuid import uuid4
 from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.clock import now
+from sandbox.github.model import GitHub
 from sandbox.keyvault.model import References, Vault
 from sandbox.postgresql.model import FlexibleServer, ServerOperation
+from sandbox.static_sites.model import FrontendDeployment, StaticSite
 
 PRODUCTION = "production"
 
@@ -233,6 +235,10 @@ class State(BaseModel):
     vaults: list[Vault] = []
     database_servers: list[FlexibleServer] = []
     database_operations: list[ServerOperation] = []
+    static_sites: list[StaticSite] = []
+    frontend_deployments: list[FrontendDeployment] = []
+    """Every deployment of a static site since the last reset, oldest first."""
+    github: GitHub = GitHub()
     faults: list[Fault] = []
     swaps: list[Swap] = []
     tokens_issued: int = 0
@@ -256,6 +262,14 @@ class State(BaseModel):
     def find_database_server(self, name: str) -> FlexibleServer | None:
         """The PostgreSQL server called `name`: their names are taken for everybody, and have no case."""
         return next((server for server in self.database_servers if server.name.lower() == name.lower()), None)
+
+    def find_static_site(self, name: str) -> StaticSite | None:
+        """The static site called `name`: their names are host names, so nobody else has them."""
+        return next((site for site in self.static_sites if site.name.lower() == name.lower()), None)
+
+    def find_static_host(self, host: str) -> StaticSite | None:
+        """The static site behind a host name, its own or a custom one."""
+        return next((site for site in self.static_sites if host.lower() in site.hosts), None)
 
     def find_host(self, host: str) -> tuple[Site, Slot] | None:
         """Site and slot behind a host name of *.azurewebsites.net."""

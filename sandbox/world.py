@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from sandbox.container_logs import ContainerLogs
 from sandbox.folder import Folder, Secrets
+from sandbox.github import start as github
 from sandbox.guests import Guests
 from sandbox.insights.book import Book
 from sandbox.keyvault import references
-from sandbox.keyvault.start import furnish
+from sandbox.keyvault.start import furnish, keep_token
 from sandbox.pace import Pace
 from sandbox.postgresql import start as database_servers
 from sandbox.postgresql.clusters import Clusters
@@ -22,6 +23,7 @@ from sandbox.registry import images
 from sandbox.ssh.shells import Shells
 from sandbox.start import release_of, starting_state
 from sandbox.state import ConnectionString, RoleDefinition, Site, Slot, State
+from sandbox.static_sites.start import furnish as furnish_static_sites
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +59,20 @@ class World:
 
     def _load(self) -> State:
         if self.folder.state.exists():
-            return State.model_validate_json(self.folder.state.read_text())
+            state = State.model_validate_json(self.folder.state.read_text())
+            if not state.github.releases:
+                # From before there was a GitHub.
+                state.github = github.begin()
+                keep_token(state, self.secrets.github_token)
+            return state
         return self._begin()
 
     def _begin(self, *rollback_roles: RoleDefinition) -> State:
         state = starting_state(self.folder.databases, *rollback_roles)
         database_servers.furnish(state, self.clusters)
-        furnish(state, self.secrets.signing_key)
+        furnish(state, self.secrets.signing_key, self.secrets.github_token)
+        furnish_static_sites(state, self.folder.root)
+        state.github = github.begin()
         return state
 
     def save(self) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler
 
+from sandbox.fundrbolt.cors import headers_for
 from sandbox.fundrbolt.settings import Settings
 from sandbox.fundrbolt.store import DatabaseUnavailableError, NewDonation, Store, database_host, iso, store_for
 
@@ -142,6 +143,7 @@ class Api:
 
     async def _mark(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["X-Fundrbolt-Version"] = self._settings.release
+        response.headers.update(headers_for(request.headers.get("Origin")))
         listed = request.method in ("GET", "HEAD") and request.path == LISTING and response.status == 200
         response.headers["Cache-Control"] = "public, max-age=5" if listed else "no-store"
 

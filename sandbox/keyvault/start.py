@@ -16,6 +16,7 @@ from sandbox.state import PRODUCTION, RoleAssignment, Site, State
 PRODUCTION_VAULT = "fundrbolt-production-kv"
 LEGACY_VAULT = "fundrbolt-legacy-kv"
 DATABASE_URL, STAGING_DATABASE_URL, SESSION_SECRET = "database-url", "staging-database-url", "session-secret"
+GITHUB_TOKEN = "github-token"  # noqa: S105 -- the secret's name
 STAGING = "staging"
 AGE = timedelta(days=40)
 LASTS = timedelta(days=365)
@@ -26,7 +27,7 @@ def reference(vault: str, secret: str, version: str = "") -> str:
     return f"@Microsoft.KeyVault(SecretUri=https://{vault}.vault.azure.net/secrets/{secret}/{version})"
 
 
-def furnish(state: State, seed: str) -> None:
+def furnish(state: State, seed: str, github_token: str) -> None:
     """Add the vaults, and make the settings of the apps with a database server point at them.
 
     Secrets are derived from `seed`, which is secret: each sandbox has its own, and they outlive a reset.
@@ -38,7 +39,7 @@ def furnish(state: State, seed: str) -> None:
         secrets=[
             _database_secret(state, DATABASE_URL, PRODUCTION_SERVER, seed),
             _secret(SESSION_SECRET, _derived(seed, SESSION_SECRET)),
-            _secret("github-token", f"ghp_{_derived(seed, 'github-token')[:36]}"),
+            _secret(GITHUB_TOKEN, github_token),
         ],
         created=now() - AGE,
     )
@@ -69,6 +70,14 @@ def furnish(state: State, seed: str) -> None:
         for slot in site.slots.values():
             slot.content.settings["DATABASE_URL"] = target
     assign_roles(state)
+
+
+def keep_token(state: State, github_token: str) -> None:
+    """Put GitHub's token into the vault of a state that has another one there."""
+    vault = state.find_vault(PRODUCTION_VAULT)
+    if vault is not None:
+        vault.secrets = [each for each in vault.secrets if each.name != GITHUB_TOKEN]
+        vault.secrets.append(_secret(GITHUB_TOKEN, github_token))
 
 
 def assign_roles(state: State) -> None:

@@ -73,6 +73,9 @@ def test_the_ca_may_sign_for_azures_names_only(environment):
         "azurewebsites.net",
         "scm.azurewebsites.net",
         "api.fundrbolt.com",
+        "www.fundrbolt.com",
+        "azurestaticapps.net",
+        "content.infrastructure.azurestaticapps.net",
         "127.0.0.0/8",
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.fundrbolt import images, repository
+from sandbox.fundrbolt import frontends, images, repository
 from sandbox.fundrbolt.releases import RELEASES
 
 
@@ -28,10 +28,25 @@ def test_every_release_is_an_annotated_tag(place: Path):
 
 def test_its_tree_has_the_releases_revisions_below_backend(place: Path):
     for release in RELEASES:
-        paths = git(place, "ls-tree", "-r", "--name-only", release).splitlines()
+        paths = git(place, "ls-tree", "-r", "--name-only", release, "backend").splitlines()
         assert paths == sorted(f"backend/{path}" for path in images.files_of(release))
     told = git(place, "show", "v1.2.3:backend/migrations/versions/add_tip.py")
     assert told == images.files_of("v1.2.3")["migrations/versions/add_tip.py"].decode().strip()
+
+
+def test_its_tree_has_the_frontends_sources_their_deploy_script_and_the_workflow(place: Path):
+    for release in RELEASES:
+        listed = git(place, "ls-tree", "-r", release, "frontend", ".github").splitlines()
+        modes = {line.partition("\t")[2]: line.split()[0] for line in listed}
+        expected = {f"frontend/{path}" for path in frontends.sources_of(release)}
+        assert modes.keys() == expected | {".github/workflows/deploy-frontend.yml"}
+        assert [path for path, mode in modes.items() if mode == "100755"] == ["frontend/deploy.sh"]
+        assert git(place, "show", f"{release}:frontend/VERSION") == release
+
+
+def test_a_releases_commit_is_known_without_asking_git(place: Path):
+    for release in RELEASES:
+        assert repository.commit_of(release) == git(place, "rev-parse", f"{release}^{{commit}}")
 
 
 def test_it_is_the_same_wherever_it_is_made_and_is_kept(place: Path, tmp_path: Path):

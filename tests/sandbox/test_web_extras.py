@@ -210,7 +210,9 @@ async def test_every_resource_is_listed_to_those_who_may_see_it(arm, control):
     assert await listed("resourceType eq 'Microsoft.Web/sites'") == apps
     assert await listed("resourceGroup eq 'fundrbolt-dev-rg' and name eq 'fundrbolt-dev-api'") == {"fundrbolt-dev-api"}
     assert await listed("tagName eq 'environment' and tagValue eq 'dev'") == {"fundrbolt-dev-api"}
-    assert await listed("location eq 'eastus'") == everything
+    static = await listed("location eq 'eastus2'")
+    assert static == {"fundrbolt-production-web", "fundrbolt-production-admin", "fundrbolt-staging-web"}
+    assert await listed("location eq 'eastus'") == everything - static
     assert await listed(scope=f"{path}/resourceGroups/fundrbolt-dev-rg") == {"fundrbolt-dev-api"}
     assert (await arm.ask("GET", f"{path}/resources", query={"$filter": "x"})).status_code == 501
     arm.token = control.token("intern", "https://management.azure.com/.default")
