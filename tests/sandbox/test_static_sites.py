@@ -4,6 +4,7 @@ import io
 import stat
 import struct
 import zipfile
+from dataclasses import dataclass
 from datetime import datetime
 
 import pytest
@@ -11,8 +12,10 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.mgmt.web.models import StaticSiteZipDeploymentARMResource
 from static_site_names import GROUP, HOST, PATH, SHELF, SITE, Shelf, upload, zipped
 
+from sandbox.certificates import authority
+from sandbox.folder import Folder
 from sandbox.fundrbolt.frontends import archive_of
-from sandbox.static_sites import archives
+from sandbox.static_sites import archives, fetching
 
 ADMIN = "fundrbolt-production-admin"
 
@@ -320,3 +323,31 @@ async def test_sites_are_among_all_resources_and_their_type_is_known(arm):
     assert {each["name"]: each["sku"]["name"] for each in found} == {SITE: "Standard", ADMIN: "Standard", SHELF: "Free"}
     types = (await arm.ask("GET", f"{base}/providers/Microsoft.Web")).json()["resourceTypes"]
     assert "staticSites" in [each["resourceType"] for each in types]
+
+
+@dataclass(frozen=True)
+class Place:
+    """As much of the sandbox's memory as a fetch needs: where the proxy is, and whom to trust."""
+
+    folder: Folder
+
+
+async def test_a_fetch_ends_at_the_size_that_a_site_may_have_and_in_time(running_sandbox, control, monkeypatch):
+    here = Place(Folder(running_sandbox.folder))
+    assert b"v1.2.3" in await fetching.fetch(here, f"https://{HOST}/version.json", "Free")
+    monkeypatch.setitem(archives.MOST_BYTES, "Free", 10)
+    with pytest.raises(archives.BadArchiveError, match="is larger than 10 bytes"):
+        await fetching.fetch(here, f"https://{HOST}/version.json", "Free")
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.05)
+    control.break_("delay", host="azurestaticapps", seconds=1)
+    with pytest.raises(archives.BadArchiveError, match="cannot be read: TimeoutError"):
+        await fetching.fetch(here, f"https://{HOST}/version.json", "Free")
+
+
+async def test_a_fetch_verifies_who_answers(running_sandbox, control, tmp_path):
+    there, stranger = Folder(running_sandbox.folder), Folder(tmp_path / "state")
+    stranger.make()
+    authority(stranger, [HOST])
+    stranger.write_running(there.running())
+    with pytest.raises(archives.BadArchiveError, match="CertificateError"):
+        await fetching.fetch(Place(stranger), f"https://{HOST}/version.json", "Free")
