@@ -1,16 +1,20 @@
 """GitHub's API by its typed client and by plain HTTPS: who may ask, how it answers, and what the repository holds."""
 
 import subprocess
+from datetime import timedelta
 from hashlib import sha256
 
+import httpx
 import pytest
 from github_names import API, OWNER, PATH, REPO, V1, V2, V3
 from githubkit import GitHub
 from githubkit.exception import RequestFailed
 
+from sandbox.clock import now
 from sandbox.fundrbolt.frontends import archive_of
 from sandbox.fundrbolt.releases import HEADS, RELEASES
 from sandbox.fundrbolt.repository import commit_of
+from sandbox.github import links, names
 
 TAGS = [V3, V2, V1]
 
@@ -194,6 +198,18 @@ async def test_a_link_that_was_changed_is_refused(https, ask):
         answer = await https.get(changed)
         assert (answer.status_code, "<Code>AuthenticationFailed</Code>" in answer.text) == (403, True)
     assert (await https.get(link.partition("?")[0])).status_code == 404
+
+
+def test_a_link_lasts_five_minutes(monkeypatch):
+    url = httpx.URL(links.link("seed", names.ASSETS_HOST, "/asset", "it.zip"))
+
+    def refusal_after(minutes: float) -> str:
+        monkeypatch.setattr(links, "now", lambda: now() + timedelta(minutes=minutes))
+        return links.refusal("seed", url.host, url.path, dict(url.params))
+
+    assert refusal_after(4.9) == ""
+    assert refusal_after(5.1).startswith("Signature not valid in the specified time frame")
+    assert links.refusal("another", url.host, url.path, dict(url.params)) == "Signature did not match."
 
 
 async def test_a_release_page_wants_a_session_whatever_token_comes(https, ask):
