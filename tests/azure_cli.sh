@@ -144,6 +144,31 @@ check_resources() {
         "$("$az" rest --method get --url "$site?api-version=2023-12-01" --query name --output tsv)"
 }
 
+check_static_sites() {
+    local one=(--resource-group fundrbolt-production-rg --name fundrbolt-production-web) token
+    same "staticwebapp list" "fundrbolt-production-web fundrbolt-production-admin fundrbolt-staging-web" \
+        "$("$az" staticwebapp list --query '[].name' --output tsv | xargs)"
+    same "staticwebapp list --resource-group" "fundrbolt-staging-web Free" "$("$az" staticwebapp list \
+        --resource-group fundrbolt-staging-rg --query '[].[name, sku.name]' --output tsv | xargs)"
+    same "staticwebapp show" "fundrbolt-production-web.azurestaticapps.net www.fundrbolt.com" "$("$az" staticwebapp show \
+        --name fundrbolt-production-web --query '[defaultHostname, customDomains[0]]' --output tsv | xargs)"
+    same "staticwebapp environment list" "default Ready" "$("$az" staticwebapp environment list "${one[@]}" \
+        --query '[].[buildId, status]' --output tsv | xargs)"
+    same "staticwebapp environment show" "fundrbolt-production-web.azurestaticapps.net" \
+        "$("$az" staticwebapp environment show "${one[@]}" --query hostname --output tsv)"
+    same "staticwebapp hostname list" "www.fundrbolt.com Ready" "$("$az" staticwebapp hostname list "${one[@]}" \
+        --query '[].[domainName, status]' --output tsv | xargs)"
+    same "staticwebapp hostname show" "Ready" "$("$az" staticwebapp hostname show "${one[@]}" \
+        --hostname www.fundrbolt.com --query status --output tsv)"
+    token="$("$az" staticwebapp secrets list "${one[@]}" --query properties.apiKey --output tsv)"
+    same "staticwebapp secrets list" "74" "${#token}"
+    sha256sum <<<"$token" >"$folder/token"
+    "$az" staticwebapp secrets reset-api-key "${one[@]}" --output none
+    token="$("$az" staticwebapp secrets list "${one[@]}" --query properties.apiKey --output tsv)"
+    same "staticwebapp secrets reset-api-key" "another" \
+        "$(sha256sum <<<"$token" | cmp --quiet - "$folder/token" && echo "the same" || echo another)"
+}
+
 check_apps() {
     local slot=("${group[@]}" --slot staging)
     same "webapp config appsettings set" "CHECKED" "$("$az" webapp config appsettings set "${slot[@]}" \
@@ -286,5 +311,6 @@ check_databases
 check_log_tail
 check_ssh "0 7"
 check_ssh "1 7" --slot staging
+check_static_sites
 check_apps
 echo "the Azure CLI works on the sandbox as on Azure"

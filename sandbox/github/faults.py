@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 from time import time
-from typing import Protocol
 
 from aiohttp import web
 
@@ -35,14 +34,6 @@ UNICORN = (
 ABOUT_LIMITS = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"
 
 
-class Window(Protocol):
-    """How much of a rate limit is used."""
-
-    limit: int
-    used: int
-    reset: int
-
-
 def is_down(world: World) -> bool:
     """Whether GitHub answers nothing."""
     return any(each.name == DOWN for each in world.state.faults)
@@ -63,13 +54,16 @@ def rate_limited(status: int) -> GitHubError:
     return GitHubError(status, "API rate limit exceeded for user ID 120301447.", ABOUT_LIMITS)
 
 
-def before(world: World, request: web.Request, window: Window) -> None:
-    """What faults do to a request of the API before anybody looks at it."""
+def limit(world: World) -> tuple[int, int] | None:
+    """Until when (seconds since 1970) the rate limit is used up, and the status that says so."""
     limited = next((each for each in world.state.faults if each.name == LIMITED), None)
-    if limited is not None and time() < float(str(limited.before["until"])):
-        window.used, window.reset = window.limit, int(float(str(limited.before["until"]))) + 1
-        if request.path != "/rate_limit":
-            raise rate_limited(int(number(limited, "status")))
+    if limited is None or time() >= (until := float(str(limited.before["until"]))):
+        return None
+    return int(until) + 1, int(number(limited, "status"))
+
+
+def before(world: World, request: web.Request) -> None:
+    """What faults do to a request of the API before anybody looks at it."""
 
     def matches(fault: Fault) -> bool:
         wanted = text(fault, "method").upper() in ("", request.method)

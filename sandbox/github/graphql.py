@@ -250,7 +250,8 @@ def _create_issue(call: Call, given: Arguments) -> Node:
     if given.get("repositoryId") != node_id("R", REPOSITORY_ID):
         told = f"Could not resolve to a node with the global id of '{given.get('repositoryId')}'"
         raise Refused("NOT_FOUND", "createIssue", told)
-    if unknown := set(given) - {"repositoryId", "title", "body", "labelIds", "assigneeIds"}:
+    wanted_names = {name for name, value in given.items() if value not in (None, [], "")}
+    if unknown := wanted_names - {"repositoryId", "title", "body", "labelIds", "assigneeIds"}:
         raise missing(call.request, f"an issue is not created with {min(unknown)}")
     labels = [name for name in issues.LABELS if _label_id(name) in (given.get("labelIds") or [])]
     people = [login for login in NAMES if node_id("U", IDS[login]) in (given.get("assigneeIds") or [])]

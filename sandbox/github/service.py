@@ -70,6 +70,8 @@ class Window:
     reset: int
     """Seconds since 1970."""
     used: int = 0
+    status: int = 403
+    """With which status it is told that it is used up."""
 
 
 class GitHubHosts:
@@ -99,9 +101,9 @@ class GitHubHosts:
             request["principal"] = user or None
             window = self._window(user, resource)
             counts = request.path != "/rate_limit"
-            faults.before(self._world, request, window)
             if counts:
                 self._take(window)
+            faults.before(self._world, request)
             response = await self._answer(request, user)
         except GitHubError as error:
             response, window = error.response(), self._window(user, resource)
@@ -127,6 +129,9 @@ class GitHubHosts:
         return OPERATOR
 
     def _window(self, user: str, resource: str) -> Window:
+        if (broken := faults.limit(self._world)) is not None:
+            most = LIMIT if user else ANONYMOUS_LIMIT
+            return Window(most, broken[0], most, broken[1])
         key, at = (self._world.resets, user, resource), int(time())
         window = self._windows.get(key)
         if window is None or window.reset <= at:
@@ -136,7 +141,7 @@ class GitHubHosts:
 
     def _take(self, window: Window) -> None:
         if window.used >= window.limit:
-            raise faults.rate_limited(403)
+            raise faults.rate_limited(window.status)
         window.used += 1
 
     async def _answer(self, request: web.Request, user: str) -> web.Response:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import lzma
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,6 +20,12 @@ CONFIGURATION = "staticwebapp.config.json"
 MOST_CONFIGURATION_BYTES = 20 * 1024
 """Source: learn.microsoft.com/azure/static-web-apps/configuration, "Restrictions"."""
 DEFAULT_FILES = ("index.html", "Index.html")
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError,
+    NotImplementedError,  # a way to compress that is not known
+    RuntimeError,  # an encrypted file
+)  # fmt: skip
+"""What zipfile tells of a broken file with."""
 KEPT_CONTENTS = 16
 """So many sites' contents are held in memory."""
 UPPER = "For a higher app size limit, consider upgrading to the Standard plan."
@@ -86,8 +94,7 @@ def check(archive: bytes, sku: Sku) -> Content:
         if (broken := opened.testzip()) is not None:
             raise BadArchiveError(f"The zip is damaged: {broken} cannot be read.")
         content = Content(opened)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError is how zipfile tells of an encrypted file.
+    except UNREADABLE as error:
         raise BadArchiveError(f"The content is not a zip that can be unpacked: {error}.") from error
     return content
 

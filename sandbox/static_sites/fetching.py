@@ -22,8 +22,11 @@ async def fetch(world: World, url: str, sku: Sku) -> bytes:
 
     Neither the query, which may be a signature, nor the user part is told in errors.
     """
-    asked = URL(url)
-    shown = str(asked.with_query(None).with_user(None).with_fragment(None))
+    try:
+        asked = URL(url)
+        shown = str(asked.with_query(None).with_user(None).with_fragment(None))
+    except ValueError as error:
+        raise BadArchiveError("The content cannot be read: appZipUrl is not a URL.") from error
     running = world.folder.last_running()
     if running is None or asked.scheme != "https":
         raise BadArchiveError(f"The content at {shown} cannot be read: it must be an https URL.")

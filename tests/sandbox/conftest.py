@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 from azure.identity.aio import ClientSecretCredential
+from azure.keyvault.secrets.aio import SecretClient
 from azure.mgmt.postgresqlflexibleservers.aio import PostgreSQLManagementClient
 from azure.mgmt.web.aio import WebSiteManagementClient
 from azure_names import SITE, SUBSCRIPTION
 from database_servers import Database, Servers
+from githubkit import GitHub
 from support import Sandbox
 
 from sandbox.control import Control
@@ -90,6 +92,21 @@ class Arm:
 async def arm(https: httpx.AsyncClient, credential: ClientSecretCredential) -> Arm:
     token = await credential.get_token("https://management.azure.com/.default")
     return Arm(https, token.token)
+
+
+@pytest.fixture
+async def github_token(credential: ClientSecretCredential, environment: dict[str, str]) -> str:
+    """As the product gets it: out of the vault."""
+    vault, ca = "https://fundrbolt-production-kv.vault.azure.net", environment["SSL_CERT_FILE"]
+    async with SecretClient(vault, credential, retry_total=0, connection_verify=ca) as client:
+        return str((await client.get_secret("github-token")).value)
+
+
+@pytest.fixture
+async def github(github_token: str) -> AsyncIterator[GitHub]:
+    """Without retries and cache: a test must see what the sandbox answered."""
+    async with GitHub(github_token, auto_retry=False, http_cache=False) as client:
+        yield client
 
 
 @pytest.fixture

@@ -76,6 +76,9 @@ def test_the_ca_may_sign_for_azures_names_only(environment):
         "www.fundrbolt.com",
         "azurestaticapps.net",
         "content.infrastructure.azurestaticapps.net",
+        "github.com",
+        "api.github.com",
+        "productionresultssa0.blob.core.windows.net",
         "127.0.0.0/8",
     }
 

@@ -16,11 +16,6 @@ function amount(donation) {
   return formatter.format(donation.amount_cents / 100);
 }
 
-function initials(donor) {
-  const words = donor.trim().split(/\s+/);
-  return (words[0][0] + (words.length > 1 ? words[words.length - 1][0] : "")).toUpperCase();
-}
-
 function text(tag, name, content) {
   const element = document.createElement(tag);
   element.className = name;
@@ -32,7 +27,7 @@ function row(donation) {
   const given = new Date(donation.created_at);
   const when = text("time", "when", new Intl.DateTimeFormat("en-US", { dateStyle: "medium", timeStyle: "short" }).format(given));
   when.dateTime = donation.created_at;
-  const mark = text("span", "mark", initials(donation.donor));
+  const mark = text("span", "mark", "♥");
   mark.setAttribute("aria-hidden", "true");
   const who = document.createElement("span");
   who.className = "who";
