@@ -4,6 +4,7 @@ It goes the way of every client: through the sandbox's own proxy, which knows no
 verified against the sandbox's own authority. Azure's words for a URL that cannot be read are not known; these are ours.
 """
 
+import re
 import ssl
 
 import aiohttp
@@ -23,7 +24,10 @@ async def fetch(world: World, url: str, sku: Sku) -> bytes:
     Neither the query, which may be a signature, nor the user part is told in errors.
     """
     try:
-        asked = URL(url)
+        if not url.isascii() or re.search(r"[\x00-\x20\x7f]", url):
+            raise ValueError(url)  # noqa: TRY301 -- as what yarl says of others
+        # A signature holds for the query as it was written.
+        asked = URL(url, encoded=True)
         shown = str(asked.with_query(None).with_user(None).with_fragment(None))
     except ValueError as error:
         raise BadArchiveError("The content cannot be read: appZipUrl is not a URL.") from error

@@ -78,6 +78,7 @@ def test_the_ca_may_sign_for_azures_names_only(environment):
         "content.infrastructure.azurestaticapps.net",
         "github.com",
         "api.github.com",
+        "release-assets.githubusercontent.com",
         "productionresultssa0.blob.core.windows.net",
         "127.0.0.0/8",
     }
