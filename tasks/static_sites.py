@@ -18,6 +18,9 @@ from rollback.releases import Build
 from rollback.served import Served, Verdict
 from tasks import step
 
+MOST_TOLD = 3
+"""Problems in the headline; the others are notes of the step."""
+
 
 @step("Plan", timeout_seconds=600)
 async def plan_redeploy_frontend(release: str, frontends: tuple[str, ...], reason: str) -> RedeployFrontendPlan:
@@ -27,7 +30,7 @@ async def plan_redeploy_frontend(release: str, frontends: tuple[str, ...], reaso
     if made is None:
         wanted = run.settings.frontends(run.header.environment, frontends)
         made = await FrontendPlanner(run, wanted).plan(release, reason)
-    run.note(f"{made.title}. {made.evidence}.")
+    run.note(f"{made.title}: {made.evidence}.")
     return made
 
 
@@ -61,10 +64,15 @@ async def verify_frontends(plan: FrontendsPlan) -> None:
     found = await asyncio.gather(*(verify_frontend(browser, known[each.name], each) for each in plan.goals))
     hosts = [host for each in found for host in each]
     run.evidence = [f"{each.host}: {evidence}" for each in hosts for evidence in each.evidence]
-    for each in run.evidence:
+    problems = [f"{each.host}: {problem}" for each in hosts for problem in each.problems]
+    for each in (*run.evidence, *problems):
         run.note(each)
-    if problems := [f"{each.host}: {problem}" for each in hosts for problem in each.problems]:
-        raise NotVerified("; ".join(problems) + ".", remedy="Look at it as users do, in a browser's private window.")
+    if problems:
+        more = f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+        raise NotVerified(
+            "; ".join(problems[:MOST_TOLD]) + more + ".",
+            remedy="Look at it as users do, in a browser's private window.",
+        )
 
 
 @step(RECORD, timeout_seconds=60)

@@ -127,7 +127,8 @@ def quick_platform_file(
     # A dotted name in a table of TOML is one of a table within it.
     lines = "\n".join(f"{name} = {value}" for name, value in quick.items())
     content = PLATFORM_FILE.read_text(encoding="utf-8")
-    content = re.sub(r'^app = ".*"\n', lambda found: f"{found[0]}{lines}\n", content, flags=re.MULTILINE)
+    backends = r'^\[environments\.\w+\.backend\]\n(?:.+\n)*?app = ".*"\n'
+    content = re.sub(backends, lambda found: f"{found[0]}{lines}\n", content, flags=re.MULTILINE)
     content = re.sub(r"^health = ", f"verify_within_seconds = {verify_within_seconds}\nhealth = ", content, flags=re.M)
     manifest = PLATFORM_FILE.parent / "releases.toml"
     if not schemas_known:

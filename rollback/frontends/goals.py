@@ -62,7 +62,7 @@ class FrontendsPlan(Plan):
     def names(self) -> str:
         """The frontends that are changed, or all where none is."""
         changed = [each.name for each in self.goals if not each.already_there]
-        return ", ".join(changed or [each.name for each in self.goals])
+        return " and ".join(changed or [each.name for each in self.goals])
 
     @property
     def serving(self) -> str:

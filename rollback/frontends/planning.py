@@ -44,7 +44,7 @@ class FrontendPlanner:
         """
         seen = dict(zip(self._frontends, await asyncio.gather(*map(self._look, self._frontends.values())), strict=True))
         if release:
-            evidence = "named by a person"
+            evidence = "a person named it"
         else:
             release, evidence = await self._choose([look for _, look in seen.values()])
         targets = await asyncio.gather(*(self._target(name, *seen[name], release) for name in self._frontends))
@@ -105,14 +105,14 @@ class FrontendPlanner:
         if any(entry.verdict is Verdict.BAD for entry in known):
             return ""
         if known:
-            return f"seen good in production on {max(entry.at for entry in known):%Y-%m-%d}"
+            return f"it was seen good in production on {max(entry.at for entry in known):%Y-%m-%d}"
         workflow = self._run.settings.environments[self._environment].workflow
         if workflow is None:
             return ""
         github = await self._run.github()
         runs = await workflow_runs.list_runs(github, workflow.file, await workflow_runs.get_commit(github, tag))
         good = next((each for each in runs if each.succeeded), None)
-        return f"deployed by workflow run {good.id} on {good.first_started_at:%Y-%m-%d}" if good else ""
+        return f"it was deployed by workflow run {good.id} on {good.first_started_at:%Y-%m-%d}" if good else ""
 
     def _version(self, release: str) -> str:
         """What a release's frontends call themselves."""

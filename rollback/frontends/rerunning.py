@@ -17,6 +17,8 @@ from rollback.journal import Event
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 10.0
 LOG_LINES = 20
+SAYS = ": "
+"""Between a job and how it is, in the run's notes."""
 
 
 class Followed(NamedTuple):
@@ -35,7 +37,6 @@ class Rerunner:
         self._github = github
         self._workflow = workflow
         self._plan = plan
-        self._told: dict[str, str] = {}
 
     @property
     def change(self) -> str:
@@ -136,7 +137,7 @@ class Rerunner:
         except TimeoutError as error:
             raise OutcomeUnknown(
                 f"Workflow run {self._plan.workflow_run} has not ended within {self._workflow.timeout_seconds:g} s: "
-                f"{', '.join(f'{name}: {state}' for name, state in self._told.items()) or 'nothing was seen of it'}.",
+                f"{', '.join(f'{name}{SAYS}{state}' for name, state in self._latest().items()) or 'nothing was seen'}.",
                 remedy=f"Look at {self._plan.url}; cancel it there, or resume this run to wait on.",
             ) from error
 
@@ -157,9 +158,13 @@ class Rerunner:
         return seen
 
     def _tell(self, name: str, state: str) -> None:
-        if self._told.get(name) != state:
-            self._told[name] = state
-            self._run.note(f"{name}: {state}")
+        """Tell what is new: an earlier step may have told it."""
+        if self._latest().get(name) != state:
+            self._run.note(f"{name}{SAYS}{state}")
+
+    def _latest(self) -> dict[str, str]:
+        notes = (each.text.partition(SAYS) for each in self._run.journal.entries if each.event is Event.NOTE)
+        return {name: state for name, says, state in notes if says}
 
     def _tell_end(self, event: Event, text: str) -> None:
         if self.change in self._run.journal.open_changes():

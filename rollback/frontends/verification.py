@@ -5,6 +5,7 @@ that it makes to the backend, as its own site may make them; and in a real brows
 """
 
 import asyncio
+from collections import Counter
 from urllib.parse import urlsplit
 
 from rollback.errors import BrowserUnusable
@@ -15,6 +16,8 @@ from rollback.frontends.settings import Frontend
 from rollback.verification import Verified
 
 IN_A_ROW = 3
+TIMES = 5
+"""Each call to the backend: one alone would often not meet what fails now and then."""
 PAUSE_SECONDS = 0.3
 HTML = "text/html"
 
@@ -58,14 +61,15 @@ async def _look_closer(browser: Browser, frontend: Frontend, look: Look, address
     references = references_of(look.index, address)
     loaded, called, (shown, hidden) = await asyncio.gather(
         asyncio.gather(*(browser.get(each) for each in references)),
-        asyncio.gather(*(browser.get(each, origin=address) for each in frontend.calls)),
+        asyncio.gather(*(browser.get(each, origin=address) for each in frontend.calls * TIMES)),
         _look_with_chromium(frontend, address),
     )
     problems = [wrong for page in loaded if (wrong := _not_loaded(page))]
-    problems += [wrong for page in called if (wrong := _not_called(page, address))]
+    failed = Counter(wrong for page in called if (wrong := _not_called(page, address)))
+    problems += [f"{wrong} ({times} of {TIMES})" for wrong, times in failed.items()]
     evidence = [
         f"all {len(references)} files that its page refers to load" if references else "its page refers to no file",
-        f"its {len(called)} calls to the backend work" if called else "no calls to the backend are configured",
+        f"its calls to the backend work, {TIMES} times each" if called else "no calls to the backend are configured",
     ]
     return [*([] if problems else evidence), *shown], [*problems, *hidden]
 
