@@ -136,8 +136,7 @@ class Run:
         if self._github is None:
             repository = self.settings.repository_on_github()
             token = await (await self.key_vault(repository.vault)).get_secret(repository.secret)
-            connecting = github.connect(repository, token.value, self.note)
-            self._github = await self._stack.enter_async_context(connecting)
+            self._github = github.connect(repository, token.value, self.note)
         return self._github
 
     @property

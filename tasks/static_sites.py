@@ -81,7 +81,7 @@ async def record_frontends(plan: FrontendsPlan) -> None:
     run = current()
     for each in plan.goals:
         record = run.store.served_frontend(plan.environment, each.name)
-        if each.serving and not each.already_there:
+        if plan.goes_back and each.serving and not each.already_there:
             record.add(_served(each.app, each.serving, each.serving_index, Verdict.BAD))
         digest = each.contents.index_digest if each.contents else f"version {each.version}"
         record.add(_served(each.app, plan.release, digest, Verdict.GOOD))

@@ -54,6 +54,6 @@ async def _rerunner(plan: RerunWorkflowPlan) -> Rerunner:
 
 def _comment(run: Run) -> str:
     header = run.header
-    agreed = "; ".join(run.approvals) or f"started by {header.started_by}"
-    text = f"{header.procedure} {header.run}: {header.reason or 'no reason given'}. {agreed}."
+    agreed = "; ".join(run.approvals) or "nobody was asked"
+    text = f"{header.procedure} {header.run}, started by {header.started_by}: {header.reason}. Approval: {agreed}"
     return text[:LONGEST_COMMENT]

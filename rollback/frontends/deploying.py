@@ -16,8 +16,11 @@ from rollback.frontends.script import end_left_behind, run_script
 from rollback.frontends.settings import Frontend, FrontendWay
 from rollback.frontends.static_sites import StaticSite
 from rollback.github import releases as github_releases
+from rollback.journal import Event
 
 POLL_SECONDS = 1.0
+MOST_FAILURES = 3
+"""Deployments that Azure ended as failed, before we give up."""
 
 
 class Deployer:
@@ -30,6 +33,9 @@ class Deployer:
         self._release = release
         self._succeeded = False
         """Azure, or the script, said so: what users get is judged afterwards."""
+        self._updated_at = target.updated_at
+        """When something was deployed last before what is sent now."""
+        self._failures = 0
 
     @property
     def change(self) -> str:
@@ -67,8 +73,8 @@ class Deployer:
 
     @property
     def _was_sent(self) -> bool:
-        journal = self._run.journal
-        return self.change in {*journal.open_changes(), *journal.confirmed_changes()}
+        entries = self._run.journal.entries
+        return any(each.event is Event.SENDING and each.change == self.change for each in entries)
 
     async def _read(self) -> tuple[StaticSite, Look]:
         """Azure's word first: what it calls finished then, the site must show when it is asked afterwards."""
@@ -88,8 +94,24 @@ class Deployer:
         if self.change not in self._run.journal.open_changes():
             self._require_untouched(site, look)
             return False
-        self._require_ours(site, look)
+        if site.failed and site.updated_at != self._updated_at:
+            self._count_failure(site)
+        else:
+            self._require_ours(site, look)
         return False
+
+    def _count_failure(self, site: StaticSite) -> None:
+        """Azure ended what we sent as failed, and it may be sent again; raises `DeploymentFailed` in the end."""
+        self._updated_at = site.updated_at
+        self._failures += 1
+        told = f"Azure ended the deployment to '{self._target.app}' as failed."
+        if self._failures == MOST_FAILURES:
+            self._run.journal.write(Event.NO_EFFECT, change=self.change, text=told)
+            raise DeploymentFailed(
+                f"{told} That was {MOST_FAILURES} times; users get what they got.",
+                remedy="Look at the app in the portal, or use way 'script' in the platform file.",
+            )
+        self._run.note(told)
 
     def _require_untouched(self, site: StaticSite, look: Look) -> None:
         """Before anything of ours was sent."""
@@ -99,14 +121,15 @@ class Deployer:
                 f"A deployment to '{target.app}' is in progress ({site.status}).",
                 remedy="Wait for it to end, or cancel it where it was started.",
             )
-        if site.updated_at != target.updated_at or (look.version, look.index_digest) != (
-            target.serving,
-            target.serving_index,
-        ):
+        seen = (look.version, look.index_digest)
+        same = target.serving is None or seen == (target.serving, target.serving_index)
+        # What an earlier try of ours did not bring about leaves its time there.
+        if not same or (site.updated_at != target.updated_at and not self._was_sent):
             raise PlanIsStale(
                 f"'{target.app}' was deployed to since the plan was made: {look}.",
                 remedy="Nothing was touched. Plan again.",
             )
+        self._updated_at = site.updated_at
 
     def _require_ours(self, site: StaticSite, look: Look) -> None:
         """While what we sent is open: waits by raising `Transient` where it may still come."""
@@ -115,7 +138,7 @@ class Deployer:
             raise Transient(f"Azure deploys to '{target.app}' ({site.status}).")
         if not look.known:
             raise Transient(f"What users get cannot be read: {look}.")
-        if site.updated_at == target.updated_at:
+        if site.updated_at == self._updated_at:
             return
         if look.version not in {target.serving, target.version}:
             raise SomebodyElseChanged(

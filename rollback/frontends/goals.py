@@ -52,6 +52,13 @@ class FrontendsPlan(Plan):
 
     risk: ClassVar[Risk] = "low"
     release: str
+    goes_back: bool = True
+    """Whether it is older than what is served; False where it is known to be newer, so that nothing is called bad."""
+
+    @property
+    def way(self) -> str:
+        """From what to what, in words."""
+        return f"{'back ' if self.goes_back else ''}from {self.serving} to {self.release}"
 
     @property
     def goals(self) -> Sequence[FrontendGoal]:
@@ -87,6 +94,8 @@ class FrontendsPlan(Plan):
 
     def afterwards(self) -> tuple[str, ...]:
         """What is left to people when it is done."""
+        if not self.goes_back:
+            return ()
         return (
             f"The next run of the deployment workflow on the main branch brings {self.serving} back: revert it there.",
             "Browsers that have the page open go on with the bad version until they load it again.",

@@ -42,11 +42,16 @@ class FrontendPlanner:
 
         Raises `TargetUnknown`, `ArtifactUnfit` and what else refuses: nothing is touched.
         """
+        # Opened once, before they are used side by side.
+        await self._run.static_sites()
+        await self._run.browser()
         seen = dict(zip(self._frontends, await asyncio.gather(*map(self._look, self._frontends.values())), strict=True))
         if release:
             evidence = "a person named it"
         else:
             release, evidence = await self._choose([look for _, look in seen.values()])
+        if any(each.way is FrontendWay.ARTIFACT for each in self._frontends.values()):
+            await self._list()
         targets = await asyncio.gather(*(self._target(name, *seen[name], release) for name in self._frontends))
         return RedeployFrontendPlan(
             procedure=self._run.header.procedure,
@@ -56,6 +61,7 @@ class FrontendPlanner:
             evidence=evidence,
             frontends=tuple(targets),
             already_there=all(each.already_there for each in targets),
+            goes_back=goes_back(self._releases or (), release, {look.version for _, look in seen.values()}, self._run),
             warnings=tuple(self._warnings(release, [look for _, look in seen.values()])),
         )
 
@@ -115,9 +121,7 @@ class FrontendPlanner:
         return f"it was deployed by workflow run {good.id} on {good.first_started_at:%Y-%m-%d}" if good else ""
 
     def _version(self, release: str) -> str:
-        """What a release's frontends call themselves."""
-        known = self._run.manifest.releases.get(release)
-        return (known.frontend_version if known else None) or release
+        return version_of(release, self._run)
 
     async def _target(self, name: str, site: StaticSite, look: Look, release: str) -> FrontendTarget:
         frontend = self._frontends[name]
@@ -161,3 +165,16 @@ class FrontendPlanner:
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
             digest = await github_releases.download(url, asset, file, archive.MOST_BYTES)
             return asset, await asyncio.to_thread(archive.look_through, file, asset.name, digest, frontend.version)
+
+
+def version_of(release: str, run: Run) -> str:
+    """What a release's frontends call themselves."""
+    known = run.manifest.releases.get(release)
+    return (known.frontend_version if known else None) or release
+
+
+def goes_back(releases: tuple[Published, ...], release: str, served: set[str | None], run: Run) -> bool:
+    """Whether a release is not newer than everything that is served, as far as their dates are known."""
+    dates = {version_of(each.tag, run): each.published_at for each in releases}
+    target, others = dates.get(version_of(release, run)), [dates[each] for each in served if each in dates]
+    return target is None or not others or target <= max(others)

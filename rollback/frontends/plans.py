@@ -49,7 +49,7 @@ class RedeployFrontendPlan(FrontendsPlan):
         """What it does, in one line."""
         if self.already_there:
             return f"{self.environment}'s {self.names} already serve {self.release}: nothing to deploy"
-        return f"{self.environment}'s {self.names} back from {self.serving} to {self.release}, by deploying it again"
+        return f"{self.environment}'s {self.names} {self.way}, by deploying it again"
 
     @property
     def rto_target_seconds(self) -> float:

@@ -7,9 +7,11 @@ from rollback.context import Run
 from rollback.errors import RerunRefused
 from rollback.frontends.goals import FrontendGoal
 from rollback.frontends.pages import hosts_of
+from rollback.frontends.planning import goes_back, version_of
 from rollback.frontends.rerun_plans import RerunWorkflowPlan
 from rollback.frontends.settings import Frontend, Workflow
 from rollback.github import workflow_runs
+from rollback.github.releases import list_releases
 from rollback.github.workflow_runs import COMPLETED, MOST_ATTEMPTS, RERUN_DAYS, WorkflowRun
 from rollback.models import now
 from rollback.permissions import READ_STATIC_SITE
@@ -27,10 +29,14 @@ class RerunPlanner:
 
     async def plan(self, release: str, reason: str) -> RerunWorkflowPlan:
         """The plan for a release; raises `RerunRefused` with the reason where GitHub would not run it again."""
+        # Opened once, before they are used side by side.
         github = await self._run.github()
-        goals, commit = await asyncio.gather(
+        await self._run.static_sites()
+        await self._run.browser()
+        goals, commit, releases = await asyncio.gather(
             asyncio.gather(*(self._goal(name, each, release) for name, each in self._frontends.items())),
             workflow_runs.get_commit(github, release),
+            list_releases(github),
         )
         already_there = all(each.already_there for each in goals)
         found = self._last_good(await workflow_runs.list_runs(github, self._workflow.file, commit), release, commit)
@@ -51,6 +57,7 @@ class RerunPlanner:
             approves=self._workflow.environment,
             frontends=tuple(goals),
             already_there=already_there,
+            goes_back=goes_back(releases, release, {each.serving for each in goals}, self._run),
         )
 
     async def _goal(self, name: str, frontend: Frontend, release: str) -> FrontendGoal:
@@ -58,7 +65,6 @@ class RerunPlanner:
         await sites.check_permissions(frontend, READ_STATIC_SITE)
         site = await sites.get(frontend)
         look = await browser.look(f"https://{site.host}", frontend.version)
-        known = self._run.manifest.releases.get(release)
         return FrontendGoal(
             name=name,
             resource_group=frontend.resource_group,
@@ -68,7 +74,7 @@ class RerunPlanner:
             serving=look.version,
             serving_index=look.index_digest,
             updated_at=site.updated_at,
-            version=(known.frontend_version if known else None) or release,
+            version=version_of(release, self._run),
         )
 
     def _last_good(self, runs: tuple[WorkflowRun, ...], release: str, commit: str) -> WorkflowRun:

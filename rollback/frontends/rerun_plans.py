@@ -35,7 +35,7 @@ class RerunWorkflowPlan(FrontendsPlan):
         if self.already_there:
             return f"{self.environment}'s {self.names} already serve {self.release}: nothing to run"
         how = f"by running workflow run {self.workflow_run} again"
-        return f"{self.environment}'s {self.names} back from {self.serving} to {self.release}, {how}"
+        return f"{self.environment}'s {self.names} {self.way}, {how}"
 
     @property
     def rto_target_seconds(self) -> float:

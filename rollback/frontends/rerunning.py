@@ -74,11 +74,13 @@ class Rerunner:
         change = Change(
             name=f"approval of '{pending.environment}'",
             doing=f"Approving the deployment to '{pending.environment}'.",
-            done=f"The deployment to '{pending.environment}' is approved.",
+            done="",
             is_done=is_approved,
             send=lambda: workflow_runs.approve(self._github, self._plan.workflow_run, pending, comment),
+            confirms=False,
         )
         await converge(self._run, change, self._workflow.timeout_seconds, self._workflow.settle_seconds)
+        self._run.note(f"The deployment to '{pending.environment}' is approved.")
 
     async def finish(self) -> None:
         """Wait for the run's end; raises `DeploymentFailed` with the failing job's last lines."""
@@ -167,8 +169,9 @@ class Rerunner:
         return {name: state for name, says, state in notes if says}
 
     def _tell_end(self, event: Event, text: str) -> None:
-        if self.change in self._run.journal.open_changes():
-            self._run.journal.write(event, change=self.change, text=text)
+        """The re-run and its approval brought about what the run came to."""
+        for change in self._run.journal.open_changes():
+            self._run.journal.write(event, change=change, text=text)
 
     async def _jobs(self) -> tuple[Job, ...]:
         return await workflow_runs.list_jobs(self._github, self._plan.workflow_run, self._plan.attempt)

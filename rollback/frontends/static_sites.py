@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PRODUCTION = "default"
 """The environment of a Static Web App that its own host serves."""
 TOKEN = "apiKey"  # noqa: S105 - a name in Azure's answer
+FAILED = "Failed"
 MOVING = frozenset({"WaitingForDeployment", "Uploading", "Deploying"})
 
 
@@ -40,6 +41,11 @@ class StaticSite(Model):
     """Of the production environment: `Ready`, `Deploying`, `Failed`, …"""
     updated_at: datetime | None
     """When something was deployed to it last."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last deployment ended without being served."""
+        return self.status == FAILED
 
     @property
     def moving(self) -> bool:
@@ -80,7 +86,8 @@ class StaticSites:
         return StaticSite(
             name=frontend.app,
             host=site.properties.default_hostname,
-            status=str(build.properties.status or "unknown"),
+            # What the SDK does not know stays a string.
+            status=str(getattr(build.properties.status, "value", build.properties.status) or "unknown"),
             updated_at=build.properties.last_updated_on,
         )
 

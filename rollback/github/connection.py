@@ -6,8 +6,8 @@ practices for using the REST API" and "Rate limits for the REST API".
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ LONGEST_LIMIT_SECONDS = 60.0
 
 
 class GitHubConnection:
-    """GitHub's API for one repository, open for the length of a procedure."""
+    """GitHub's API for one repository."""
 
     def __init__(self, api: "GitHub[TokenAuthStrategy]", repository: Repository) -> None:
         self.api = api
@@ -50,11 +50,12 @@ class GitHubConnection:
         return self.repository.owner, self.repository.name
 
 
-@asynccontextmanager
-async def connect(
-    repository: Repository, token: SecretStr, note: Callable[[str], None]
-) -> AsyncGenerator[GitHubConnection]:
-    """Connect with a token; `note` is told when a rate limit is waited for."""
+def connect(repository: Repository, token: SecretStr, note: Callable[[str], None]) -> GitHubConnection:
+    """Speak to GitHub with a token; `note` is told when a rate limit is waited for.
+
+    Each request has a connection of its own: the library keeps one open in a context variable, which tasks that run
+    side by side do not share, so that nobody would close it.
+    """
     from githubkit import GitHub, TokenAuthStrategy
 
     api = GitHub(
@@ -66,8 +67,7 @@ async def connect(
         http_cache=False,
         auto_retry=_retries(note),
     )
-    async with api:
-        yield GitHubConnection(api, repository)
+    return GitHubConnection(api, repository)
 
 
 def _retries(note: Callable[[str], None]) -> "Callable[[GitHubException, int], RetryOption]":
@@ -125,7 +125,7 @@ def _from_status(what: str, error: "RequestFailed") -> RollbackError:
             f"GitHub does not accept the token ({_message(error)}), asked about {what}.",
             remedy="Put a valid one into the secret that [github] of the platform file names.",
         )
-    if status == 404:
+    if status == 404 or (status == 422 and _message(error).startswith("No commit found")):
         return ResourceMissing(
             f"GitHub shows no {what}.", remedy="Check the name, and that the token may read the repository."
         )

@@ -23,6 +23,8 @@ __all__ = ["BadArchiveError", "BusyError", "begin", "end", "publish", "put", "re
 log = logging.getLogger(__name__)
 
 MOST_KEPT = 50
+LOOK_SECONDS = 0.05
+"""Between two looks whether a deployment that never ends was given up."""
 FAILS, NEVER_ENDS, RIVAL, MISSING_ASSET = "swa-fails", "swa-never-ends", "swa-rival", "swa-missing-asset"
 AZURES_OWN = (FAILS, NEVER_ENDS, RIVAL, MISSING_ASSET)
 """Faults of deployments, whichever way they come: over Azure Resource Manager, with a token, or from a workflow."""
@@ -42,8 +44,8 @@ async def publish(world: World, site: StaticSite, archive: bytes, *, by: str) ->
     """
     deployment = Deployment(by=by)
     await begin(world, site, deployment, archive).wait()
-    if deployment.status == "failed":
-        raise BadArchiveError(deployment.failure)
+    if deployment.status != "succeeded":
+        raise BadArchiveError(deployment.failure or CUT_OFF)
 
 
 def begin(world: World, site: StaticSite, deployment: Deployment, archive: bytes | None = None) -> asyncio.Event:
@@ -103,7 +105,9 @@ def _run(
 
     async def work() -> None:
         try:
-            if not deployment.never_ends:
+            while deployment.never_ends and deployment.status == "in progress":  # noqa: ASYNC110 -- until `repair`
+                await asyncio.sleep(LOOK_SECONDS)
+            if deployment.status == "in progress":
                 await _deploy(world, site, deployment, archive)
         finally:
             ended.set()
