@@ -16,6 +16,7 @@ from rollback.frontends.verification import verify_frontend
 from rollback.models import now
 from rollback.releases import Build
 from rollback.served import Served, Verdict
+from rollback.side_by_side import side_by_side
 from tasks import step
 
 MOST_TOLD = 3
@@ -48,7 +49,7 @@ async def deploy_frontends(plan: RedeployFrontendPlan) -> None:
         return "; ".join(await asyncio.gather(*(each.describe() for each in deployers)))
 
     run.where_things_stand = describe
-    await asyncio.gather(*(each.check() for each in deployers))
+    await side_by_side(each.check() for each in deployers)
     ended = await asyncio.gather(*(each.deploy() for each in deployers), return_exceptions=True)
     for each in ended:
         if isinstance(each, BaseException):

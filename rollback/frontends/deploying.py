@@ -165,6 +165,7 @@ class Deployer:
             self._succeeded = True
         finally:
             waiting.cancel()
+            await asyncio.wait({waiting})
 
     async def _send_script(self) -> None:
         """Run the platform's own script; one that failed may have deployed all the same."""

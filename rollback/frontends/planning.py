@@ -20,6 +20,7 @@ from rollback.github.releases import Asset, Published
 from rollback.permissions import FRONTEND_ACTIONS
 from rollback.programs.repository import find_commit
 from rollback.served import Verdict
+from rollback.side_by_side import side_by_side
 
 IN_MEMORY_BYTES = 16 * 1024**2
 MOST_CANDIDATES = 10
@@ -45,14 +46,14 @@ class FrontendPlanner:
         # Opened once, before they are used side by side.
         await self._run.static_sites()
         await self._run.browser()
-        seen = dict(zip(self._frontends, await asyncio.gather(*map(self._look, self._frontends.values())), strict=True))
+        seen = dict(zip(self._frontends, await side_by_side(map(self._look, self._frontends.values())), strict=True))
         if release:
             evidence = "a person named it"
         else:
             release, evidence = await self._choose([look for _, look in seen.values()])
         if any(each.way is FrontendWay.ARTIFACT for each in self._frontends.values()):
             await self._list()
-        targets = await asyncio.gather(*(self._target(name, *seen[name], release) for name in self._frontends))
+        targets = await side_by_side(self._target(name, *seen[name], release) for name in self._frontends)
         return RedeployFrontendPlan(
             procedure=self._run.header.procedure,
             environment=self._environment,

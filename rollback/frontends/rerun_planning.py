@@ -1,6 +1,5 @@
 """Which workflow run brings an earlier release of the frontends back: the last good one of its commit."""
 
-import asyncio
 from collections.abc import Mapping
 
 from rollback.context import Run
@@ -15,6 +14,7 @@ from rollback.github.releases import list_releases
 from rollback.github.workflow_runs import COMPLETED, MOST_ATTEMPTS, RERUN_DAYS, WorkflowRun
 from rollback.models import now
 from rollback.permissions import READ_STATIC_SITE
+from rollback.side_by_side import side_by_side
 
 OTHER_WAY = "Use redeploy-frontend, which needs no workflow run."
 
@@ -33,11 +33,9 @@ class RerunPlanner:
         github = await self._run.github()
         await self._run.static_sites()
         await self._run.browser()
-        goals, commit, releases = await asyncio.gather(
-            asyncio.gather(*(self._goal(name, each, release) for name, each in self._frontends.items())),
-            workflow_runs.get_commit(github, release),
-            list_releases(github),
-        )
+        commit = await workflow_runs.get_commit(github, release)
+        releases = await list_releases(github)
+        goals = await side_by_side(self._goal(name, each, release) for name, each in self._frontends.items())
         already_there = all(each.already_there for each in goals)
         found = self._last_good(await workflow_runs.list_runs(github, self._workflow.file, commit), release, commit)
         if not already_there:

@@ -20,7 +20,7 @@ POINTS = [
     pytest.param(Event.SENDING, "Run the workflow again", id="right before it is sent"),
     pytest.param(Event.STEP_FINISHED, "Run the workflow again", id="sent"),
     pytest.param(Event.SENDING, "Approve its deployment", id="right before the approval"),
-    pytest.param(Event.CONFIRMED, "Approve its deployment", id="approved"),
+    pytest.param(Event.STEP_FINISHED, "Approve its deployment", id="approved"),
     pytest.param(Event.STEP_STARTED, "Wait for the workflow", id="waiting"),
     pytest.param(Event.STEP_STARTED, "Verify from outside", id="verifying"),
 ]
