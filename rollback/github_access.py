@@ -62,7 +62,7 @@ async def may_review(connection: GitHubConnection, environment: str, user: str) 
     """Whether a user approves deployments to an environment; none where a team's members would have to be known."""
     with github_errors(f"environment '{environment}' in {connection.repository.repository}"):
         response = await connection.api.rest.repos.async_get_environment(*connection.place, environment)
-        told: dict[str, Any] = response.json()
+        told = cast("dict[str, Any]", response.json())
     rules = cast("list[dict[str, Any]]", told.get("protection_rules") or [])
     named = [cast("list[dict[str, Any]]", each.get("reviewers") or []) for each in rules if each["type"] == REVIEWERS]
     reviewers = [each for some in named for each in some]
