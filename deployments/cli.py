@@ -229,7 +229,7 @@ def status(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @config_option
 def versions(environment: str, as_json: bool) -> None:
-    """List what can be returned to: releases and images, what runs where, and what is known to have served; only reads.
+    """List what can be returned to: releases and images, what runs where, what each frontend serves; only reads.
 
     A private registry needs ROLLBACK_REGISTRY_TOKEN, a token that may read packages.
     """

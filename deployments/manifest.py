@@ -1,4 +1,4 @@
-"""`rollback manifest build|check`: making and checking what is known of each release."""
+"""`rollback manifest build|fetch|check`: making, fetching and checking what is known of each release."""
 
 import asyncio
 import sys
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deployments.manifest_fetch import fetch
 from deployments.options import config_option, offer
 from rollback.outcomes import EndState
 
 if TYPE_CHECKING:
     from rollback.manifest_checks import Checked
     from rollback.releases import Manifest
+    from rollback.settings import Settings
 
 ON_STANDARD_OUTPUT = "-"
 
@@ -23,7 +25,7 @@ path_option = click.option(
 
 @click.group()
 def manifest() -> None:
-    """Make and check the release manifest: which image a release is, and which schemas it can use."""
+    """Make, fetch and check the release manifest: which image a release is, and which schemas it can use."""
 
 
 @manifest.command()
@@ -60,7 +62,8 @@ def manifest() -> None:
 @click.option(
     "--output",
     metavar="FILE",
-    help="The manifest to write to; '-' only prints. Default: releases.manifest of the platform file.",
+    help="The manifest to write to; '-' only prints. Default: releases.manifest of the platform file. A new file gets "
+    "this release's table only, to be a file of the GitHub release.",
 )
 @config_option
 def build(
@@ -85,6 +88,7 @@ def build(
       rollback manifest build --release v1.2.4 --checkout . --image ghcr.io/fundrbolt/fundrbolt-api:v1.2.4
       rollback manifest build --release v1.2.4 --checkout . --oldest-schema d95a3b1e7f08
       rollback manifest build --release v1.2.4 --checkout . --output -
+      rollback manifest build --release v1.2.4 --checkout . --image … --output release.toml
     """
     told = {
         "oldest_schema": oldest_schema,
@@ -120,6 +124,19 @@ def _build(release: str, place: Place, image: str | None, told: dict[str, str | 
         write_entry(file, release, entry)
         click.echo(f"Written to {file}:", err=True)
     click.echo(entry_text(release, entry), nl=False)
+    if settings.github is not None:
+        click.echo(_how_to_upload(settings, release, None if only_print else file), err=True)
+
+
+def _how_to_upload(settings: "Settings", release: str, written: Path | None) -> str:
+    """How the entry becomes a file of the GitHub release, where `fetch` finds it."""
+    asset = settings.releases.asset
+    if written is not None and written.name == asset:
+        return f"Upload it with the release: gh release upload {release} {written}"
+    return f"For the release on GitHub: add --output {asset}, then: gh release upload {release} {asset}"
+
+
+manifest.add_command(fetch)
 
 
 @manifest.command()

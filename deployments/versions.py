@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import click
 
+from deployments.frontend_versions import HEADINGS, FrontendVersion, look_at_frontends
 from deployments.procedures import open_store
 from rollback import azure, registry
 from rollback.app_service import AppService
@@ -36,18 +38,27 @@ async def show_versions(settings: Settings, environment: str, *, as_json: bool) 
     """Print every build that is known, newest release first; raises a `Refused` where Azure cannot be read."""
     manifest = load_manifest(settings.releases.manifest)
     backend = settings.backend(environment)
+    store, frontends = open_store(settings), settings.environments[environment].frontends
     async with (
         azure.connect(settings.azure) as connection,
         AppService(connection, backend, manifest) as app,
     ):
-        slots = list(await app.get_pair()) if backend.slot else [await app.get_slot()]
-    found = _known(manifest, slots, open_store(settings).served(environment))
+        slots, served = await asyncio.gather(
+            _slots(app, paired=bool(backend.slot)), look_at_frontends(connection, frontends, store, environment)
+        )
+    found = _known(manifest, slots, store.served(environment))
     problem = await _ask_registry(found, slots[0].build, settings.registry.token)
     rows = sorted(found.values(), key=lambda each: (each.release or "", each.digest), reverse=True)
     if as_json:
-        click.echo(json.dumps({"versions": [asdict(each) for each in rows], "registry": problem or "asked"}, indent=2))
+        told = {"versions": [asdict(each) for each in rows], "registry": problem or "asked"}
+        click.echo(json.dumps(told | {"frontends": [asdict(each) for each in served]}, indent=2))
     else:
         _print(rows, problem)
+        _print_frontends(served)
+
+
+async def _slots(app: AppService, *, paired: bool) -> list[Slot]:
+    return list(await app.get_pair()) if paired else [await app.get_slot()]
 
 
 def _known(manifest: Manifest, slots: list[Slot], record: ServedRecord) -> dict[str, Version]:
@@ -114,8 +125,21 @@ def _print(rows: list[Version], problem: str) -> None:
         )
         for each in rows
     ]
+    _print_table(lines)
+    if problem:
+        click.echo(f"The registry could not be asked: {problem}", err=True)
+
+
+def _print_frontends(served: list[FrontendVersion]) -> None:
+    if served:
+        click.echo("")
+        _print_table([HEADINGS, *(each.row() for each in served)])
+    for each in served:
+        if each.problem:
+            click.echo(f"What {each.frontend} serves could not be read: {each.problem}", err=True)
+
+
+def _print_table(lines: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    if problem:
-        click.echo(f"The registry could not be asked: {problem}", err=True)

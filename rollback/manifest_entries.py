@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,19 @@ def entry_text(name: str, entry: Release) -> str:
 
 
 def write_entry(file: Path, name: str, entry: Release) -> None:
-    """Put the entry into the manifest; everything else in the file stays as it is, comments too.
+    """Put one entry into the manifest, as `write_entries`."""
+    write_entries(file, {name: entry})
+
+
+def write_entries(file: Path, entries: Mapping[str, Release]) -> None:
+    """Put entries into the manifest, all or none; everything else in the file stays as it is, comments too.
 
     Raises `SettingsInvalid` where the file cannot be read or written; it is then as it was.
     """
     _ = load_manifest(file) if file.exists() else None
     document = tomlkit.parse(file.read_text(encoding="utf-8")) if file.exists() else tomlkit.document()
-    _put(document, name, entry)
+    for name, entry in entries.items():
+        _put(document, name, entry)
     text = tomlkit.dumps(document)
     Manifest.model_validate(tomllib.loads(text))
     try:

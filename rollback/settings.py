@@ -207,6 +207,8 @@ class Releases(Model):
 
     manifest: Path | None = None
     """A TOML file of releases, relative to the platform file."""
+    asset: str = Field(default="release.toml", pattern=r"^[\w.-]+$")
+    """The file of each GitHub release that has its own table of that manifest."""
 
 
 class Repository(Model):
@@ -367,7 +369,7 @@ def _with_environment(settings: Settings) -> Settings:
             remedy=f"Set AZURE_SUBSCRIPTION_ID, or azure.subscription_id in {settings.file}.",
         )
     state = state_directory(settings.state.directory)
-    manifest = settings.releases.manifest
+    manifest = settings.file.parent / settings.releases.manifest if settings.releases.manifest else None
     tenant = settings.approval.tenant_id or os.environ.get("AZURE_TENANT_ID", "")
     return settings.model_copy(
         update={
@@ -375,7 +377,7 @@ def _with_environment(settings: Settings) -> Settings:
             "registry": Registry(token=os.environ.get("ROLLBACK_REGISTRY_TOKEN") or None),
             "state": State(directory=state),
             "approval": settings.approval.model_copy(update={"tenant_id": tenant}),
-            "releases": Releases(manifest=settings.file.parent / manifest if manifest else None),
+            "releases": settings.releases.model_copy(update={"manifest": manifest}),
             "repository": Repository(path=_repository(settings)),
         }
     )

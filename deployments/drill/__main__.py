@@ -3,8 +3,9 @@
 `rollback`: production serves a bad release and is rolled back. `deployment`: a release that passes its probes on the
 slot turns production bad, and the guarded deployment swaps back. `database`: a bad release damages rows, and the
 database is restored to the instant before. `migration`: the release that has to serve cannot use the schema, which is
-taken down first. The exit status is 0 where that is what happened, else that of the command,
-or 1 where users were not shown to get what they should.
+taken down first. `frontend`: the website's release cannot show what it should, and the earlier one is deployed anew.
+The exit status is 0 where that is what happened, else that of the command, or 1 where users were not shown to get what
+they should.
 """
 
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from deployments.drill import backend, database, migration
+from deployments.drill import backend, database, frontend, migration
 from deployments.local_platform import ROOT, LocalPlatform
 from rollback.errors import RollbackError
 
@@ -28,6 +29,7 @@ MODES: dict[str, Rehearsal] = {
     "deployment": backend.rehearse_deployment,
     "database": database.rehearse,
     "migration": migration.rehearse,
+    "frontend": frontend.rehearse,
 }
 
 
@@ -46,7 +48,7 @@ MODES: dict[str, Rehearsal] = {
     "--pace", type=click.Choice(["fast", "azure"]), default="fast", show_default=True, help="As slow as Azure?"
 )
 def main(state: Path, mode: str, pace: str) -> None:
-    """Rehearse a rollback, a guarded deployment, a restore, or a downgrade, on the sandbox, while users go on."""
+    """Rehearse a rollback, a guarded deployment, a restore, a downgrade or a redeployed website, on the sandbox."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = state / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""A page in a real browser without a window, where the machine has one: what it shows, what its console complains of.
+"""A page in a real browser without a window, where the machine has one: its text, its picture, its console's errors.
 
 Certificates are verified as ever. Where SSL_CERT_FILE names authorities of one's own, Chromium, which reads no such
 variable, is told of them by a database of its own (`certutil`, Debian's libnss3-tools).
@@ -25,6 +25,8 @@ MOST_AUTHORITIES = 10
 """More in SSL_CERT_FILE are a system's own bundle, which the browser has too."""
 MOST_ERRORS = 5
 MOST_BYTES = 4 * 1024**2
+WINDOW = "--window-size=1100,900"
+"""Of a picture, in pixels: all of a page of ours at its top."""
 FLAGS = (
     "--headless",
     "--disable-gpu",
@@ -54,6 +56,23 @@ class Seen(Model):
 
 async def look(url: str) -> Seen:
     """Open a page; raises `BrowserUnusable` where there is no browser, or it could not be used; says why."""
+    said = await _open(url)
+    page = _page(said)
+    text = " ".join(html.unescape(_TAGS.sub(" ", page)).split())
+    errors = [f"{each['said']} ({each['source']})" for each in _CONSOLE.finditer(said) if _ERROR.search(each["said"])]
+    return Seen(text=text, errors=tuple(blacken(each)[:300] for each in dict.fromkeys(errors))[:MOST_ERRORS])
+
+
+async def take_picture(url: str, file: Path) -> None:
+    """Keep what a browser shows of a page as a PNG file; raises `BrowserUnusable` as `look` does."""
+    place = await asyncio.to_thread(file.absolute)
+    _page(await _open(url, f"--screenshot={place}", WINDOW))
+    if not await asyncio.to_thread(place.exists):
+        raise BrowserUnusable("it took no picture")
+
+
+async def _open(url: str, *flags: str) -> str:
+    """What a browser says of a page: its log, and in the end the page."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         raise BrowserUnusable("there is none on this machine")
@@ -61,16 +80,18 @@ async def look(url: str) -> Seen:
         environment = clean_environment() | {"HOME": folder}
         environment |= {name: os.environ[name] for name in ("HTTPS_PROXY", "NO_PROXY") if name in os.environ}
         await _trust(Path(folder), environment)
-        said = await _dump(program, Path(folder), environment, url)
+        return await _dump([program, *flags], Path(folder), environment, url)
+
+
+def _page(said: str) -> str:
+    """The page in what the browser said; raises `BrowserUnusable` where it is the browser's own, for an error."""
     page = said[max(said.rfind("<!DOCTYPE"), said.rfind("<html"), 0) :]
     if found := _NET_ERROR.search(page):
         raise BrowserUnusable(f"it could not open the page ({found[0]})")
-    text = " ".join(html.unescape(_TAGS.sub(" ", page)).split())
-    errors = [f"{each['said']} ({each['source']})" for each in _CONSOLE.finditer(said) if _ERROR.search(each["said"])]
-    return Seen(text=text, errors=tuple(blacken(each)[:300] for each in dict.fromkeys(errors))[:MOST_ERRORS])
+    return page
 
 
-async def _dump(program: str, folder: Path, environment: dict[str, str], url: str) -> str:
+async def _dump(program: list[str], folder: Path, environment: dict[str, str], url: str) -> str:
     """The page as its scripts have left it, and what was logged meanwhile."""
     said = bytearray()
 
@@ -84,7 +105,7 @@ async def _dump(program: str, folder: Path, environment: dict[str, str], url: st
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             status = await run_in_group(
-                [program, *options, url], folder=folder, environment=environment, received=received
+                [*program, *options, url], folder=folder, environment=environment, received=received
             )
     except TimeoutError as error:
         raise BrowserUnusable(f"it did not end within {LOOK_SECONDS:g} s") from error
