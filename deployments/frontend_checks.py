@@ -5,13 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
-from rollback import github_access
 from rollback.context import Run
 from rollback.errors import RollbackError
 from rollback.frontends.pages import Look
 from rollback.frontends.settings import Frontend, FrontendWay, Workflow
 from rollback.github import releases as github_releases
 from rollback.github import workflow_runs
+from rollback.github.access import ACTIVE, Access, get_access, get_workflow_state, may_review
 from rollback.github.connection import GitHubConnection
 from rollback.github.releases import Published
 from rollback.github.workflow_runs import MOST_ATTEMPTS, RERUN_DAYS
@@ -89,7 +89,7 @@ async def _check_github(run: Run, serving: set[str]) -> tuple[Published | None, 
     """GitHub's checks, and the release before those that are served."""
     try:
         github = await run.github()
-        access = await github_access.get_access(github)
+        access = await get_access(github)
         before = _before(run, await github_releases.list_releases(github), serving)
     except RollbackError as error:
         return None, [lack(error)]
@@ -100,7 +100,7 @@ async def _check_github(run: Run, serving: set[str]) -> tuple[Published | None, 
     return before, checks
 
 
-def _check_token(run: Run, access: github_access.Access) -> Check:
+def _check_token(run: Run, access: Access) -> Check:
     repository = run.settings.repository_on_github()
     told = f"GitHub accepts secret '{repository.secret}' as {access.user}, and shows {repository.repository}"
     if access.expires_at is None:
@@ -111,7 +111,7 @@ def _check_token(run: Run, access: github_access.Access) -> Check:
     return Check(GOOD, told)
 
 
-def _check_rate(access: github_access.Access) -> Check:
+def _check_rate(access: Access) -> Check:
     told = f"GitHub's rate limit: {access.left} of {access.limit} requests left until {access.resets_at:%H:%M} UTC"
     if access.left < FEW_REQUESTS:
         return Check(HINT, told, "Somebody else uses this token: give the rollback one of its own.")
@@ -130,10 +130,10 @@ async def _check_workflow(
     github: GitHubConnection, workflow: Workflow, user: str, before: Published | None
 ) -> list[Check]:
     try:
-        state = await github_access.get_workflow_state(github, workflow.file)
+        state = await get_workflow_state(github, workflow.file)
     except RollbackError as error:
         return [lack(error)]
-    if state != github_access.ACTIVE:
+    if state != ACTIVE:
         hint = f"Enable it for rerun-frontend-workflow. {OTHER_WAY}"
         return [Check(HINT, f"workflow '{workflow.file}' is not active on GitHub: {state}", hint)]
     checks = [Check(GOOD, f"workflow '{workflow.file}' is there and active")]
@@ -146,7 +146,7 @@ async def _check_workflow(
 
 async def _check_reviewer(github: GitHubConnection, environment: str, user: str) -> Check:
     try:
-        may = await github_access.may_review(github, environment, user)
+        may = await may_review(github, environment, user)
     except RollbackError as error:
         return lack(error)
     told = f"deployments to environment '{environment}' on GitHub"
