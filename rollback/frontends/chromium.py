@@ -36,11 +36,18 @@ FLAGS = (
     "--enable-logging=stderr",
     "--dump-dom",
 )
-_CONSOLE = re.compile(r'^\[[^\]]*:(?:INFO|WARNING|ERROR):CONSOLE[^\]]*\] "(?P<said>.*)", source: (?P<source>\S*)', re.M)
+_CONSOLE = re.compile(
+    r'^\[[\d:/.]+:(?:INFO|WARNING|ERROR):CONSOLE[^\]\n]*\] "'
+    r'(?P<said>(?:(?!^\[[\d:/.]+:[A-Z]+:).)*?)", source: (?P<source>\S*) \(\d+\)$',
+    re.MULTILINE | re.DOTALL,
+)
+"""What a page said, on several lines where it said so."""
+_LOG = re.compile(r"^\[[\d:/.]+:[A-Z]+:.*$\n?", re.MULTILINE)
+_PAGE = re.compile(r"^<(?:!DOCTYPE|html)\b", re.MULTILINE | re.IGNORECASE)
 _ERROR = re.compile(r"error|failed|refused|blocked|uncaught|cannot", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.S | re.I)
 _AUTHORITY = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.S)
-_NET_ERROR = re.compile(r"ERR_[A-Z_]+")
+_NOT_LOADED = re.compile(r"^\[[\d:/.]+:ERROR:.*Page load failed: net::(?P<why>ERR_[A-Z_]+)", re.MULTILINE)
 
 
 class Seen(Model):
@@ -62,11 +69,16 @@ async def look(url: str) -> Seen:
         environment |= {name: os.environ[name] for name in ("HTTPS_PROXY", "NO_PROXY") if name in os.environ}
         await _trust(Path(folder), environment)
         said = await _dump(program, Path(folder), environment, url)
-    page = said[max(said.rfind("<!DOCTYPE"), said.rfind("<html"), 0) :]
-    if found := _NET_ERROR.search(page):
-        raise BrowserUnusable(f"it could not open the page ({found[0]})")
-    text = " ".join(html.unescape(_TAGS.sub(" ", page)).split())
-    errors = [f"{each['said']} ({each['source']})" for each in _CONSOLE.finditer(said) if _ERROR.search(each["said"])]
+    if found := _NOT_LOADED.search(said):
+        raise BrowserUnusable(f"it could not open the page ({found['why']})")
+    page = _LOG.sub("", _CONSOLE.sub("", said))
+    begins = _PAGE.search(page)
+    text = " ".join(html.unescape(_TAGS.sub(" ", page[begins.start() if begins else 0 :])).split())
+    errors = [
+        f"{' '.join(each['said'].split())} ({each['source']})"
+        for each in _CONSOLE.finditer(said)
+        if _ERROR.search(each["said"])
+    ]
     return Seen(text=text, errors=tuple(blacken(each)[:300] for each in dict.fromkeys(errors))[:MOST_ERRORS])
 
 
@@ -100,7 +112,11 @@ async def _trust(home: Path, environment: dict[str, str]) -> None:
     bundle = environment.get("SSL_CERT_FILE")
     if not bundle:
         return
-    authorities = _AUTHORITY.findall(await asyncio.to_thread(Path(bundle).read_text, encoding="utf-8"))
+    try:
+        told = await asyncio.to_thread(Path(bundle).read_text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BrowserUnusable(f"SSL_CERT_FILE cannot be read ({error.strerror})") from error
+    authorities = _AUTHORITY.findall(told)
     if len(authorities) > MOST_AUTHORITIES:
         return
     certutil = shutil.which("certutil")
