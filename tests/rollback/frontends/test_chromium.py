@@ -97,6 +97,11 @@ async def test_a_complaint_of_several_lines_is_told_whole_and_is_no_page(install
     assert found == Seen(text="Fundrbolt Donations & more", errors=(f"Error in <html> at root ({URL})",))
 
 
+async def test_a_complaint_without_an_end_does_not_swallow_the_next(install: Install) -> None:
+    log = f'{SAID}"Error that was cut\n{SAID}"Error two", source: {URL} (3)\n'
+    assert (await seen(install, log)).errors == (f"Error two ({URL})",)
+
+
 async def test_no_more_complaints_are_told_than_people_read(install: Install) -> None:
     log = "".join(f'{SAID}"Error {n} {"x" * 1000}", source: {URL} ({n})\n' for n in range(9))
     errors = (await seen(install, log)).errors
