@@ -5,7 +5,8 @@ Source: docs.github.com, REST API, "Releases" and "Release assets"; `digest` is 
 
 import hashlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import IO
 
@@ -106,15 +107,16 @@ async def download(url: SecretStr, asset: Asset, target: IO[bytes], most_bytes: 
     """
     seen, length = hashlib.sha256(), 0
     try:
-        async for piece in _pieces(url, asset):
-            length += len(piece)
-            if length > most_bytes:
-                raise ArtifactUnfit(
-                    f"File '{asset.name}' is larger than {most_bytes / 1e6:.0f} MB.",
-                    remedy="Static Web Apps takes no larger one.",
-                )
-            seen.update(piece)
-            target.write(piece)
+        async with aclosing(_pieces(url, asset)) as pieces:
+            async for piece in pieces:
+                length += len(piece)
+                if length > most_bytes:
+                    raise ArtifactUnfit(
+                        f"File '{asset.name}' is larger than {most_bytes / 1e6:.0f} MB.",
+                        remedy="Static Web Apps takes no larger one.",
+                    )
+                seen.update(piece)
+                target.write(piece)
     except httpx.HTTPError as error:
         raise GitHubUnreachable(
             f"File '{asset.name}' could not be fetched: {type(error).__name__}.",
@@ -130,7 +132,7 @@ async def download(url: SecretStr, asset: Asset, target: IO[bytes], most_bytes: 
     return digest
 
 
-async def _pieces(url: SecretStr, asset: Asset) -> AsyncIterator[bytes]:
+async def _pieces(url: SecretStr, asset: Asset) -> AsyncGenerator[bytes]:
     async with (
         httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=ssl.create_default_context()) as client,
         client.stream("GET", url.get_secret_value()) as response,
