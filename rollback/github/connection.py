@@ -98,8 +98,9 @@ def _limit(error: "GitHubException") -> timedelta | None:
 
     if isinstance(error, RateLimitExceeded):
         return max(error.retry_after, SHORTEST_LIMIT)
-    limited = isinstance(error, RequestFailed) and error.response.status_code in {403, 429}
-    return UNTOLD_LIMIT if limited and "secondary rate limit" in _message(error) else None
+    if not isinstance(error, RequestFailed) or error.response.status_code not in {403, 429}:
+        return None
+    return UNTOLD_LIMIT if "secondary rate limit" in _message(error) else None
 
 
 def _only_reads_and_may_pass(error: "GitHubException") -> bool:

@@ -27,7 +27,7 @@ Handle = Callable[[httpx.Request], httpx.Response]
         ('<img src="data:image/png;base64,AAAA"><img src="blob:x"><img src="">', []),
         ('<script>document.write(\'<script src="/written.js">\')</script><!-- <img src="/old.png"> -->', []),
         ('<img src="/a.png"><img src="/a.png">', ["/a.png"]),
-        ('<base target=_top><base href="/app/"><base href="/b/"><script src="main.js"></script><img src="/logo.svg">', ["/app/main.js", "/logo.svg"]),
+        ('<base><base href="/app/"><base href="/b/"><img src="a.svg"><img src="/b.svg">', ["/app/a.svg", "/b.svg"]),
         ('<base href="https://cdn.example.org/"><script src="main.js"></script>', []),
         ('<img src="https://[broken/x.png"><img src="/a.png">', ["/a.png"]),
         ("", []),
