@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
+from processes import wait_until_gone
 
 from rollback.errors import BrowserUnusable
 from rollback.frontends import chromium
@@ -158,8 +158,7 @@ async def test_a_browser_that_hangs_is_ended_with_its_children_and_leaves_no_fol
     with pytest.raises(BrowserUnusable, match="did not end within 40 s"):
         await looking
     assert list((tmp_path / "temporary").iterdir()) == []
-    left = [each for each in psutil.process_iter() if each.pid == pid]
-    assert all(each.status() == psutil.STATUS_ZOMBIE for each in left)
+    await asyncio.to_thread(wait_until_gone, pid)
 
 
 async def test_a_flood_of_output_is_cut_and_not_kept(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

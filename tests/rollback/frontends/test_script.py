@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import psutil
 import pytest
+from processes import wait_until_gone
 from pydantic import SecretStr
 
 from rollback.context import Run
@@ -175,10 +176,6 @@ async def test_a_flood_of_lines_does_not_fill_the_journal(world: World, monkeypa
     assert "only the last" in world.notes[-1]
 
 
-def is_alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 async def child_of(pipe: Path) -> int:
     return int(await asyncio.to_thread(pipe.read_text))
 
@@ -207,7 +204,7 @@ async def test_a_script_that_hangs_is_ended_with_its_children(
     timers[77].reschedule(0)  # its time is over
     with pytest.raises(DeploymentFailed, match="did not end within 77 s"):
         await running
-    assert not is_alive(child)
+    await asyncio.to_thread(wait_until_gone, child)
 
 
 async def test_a_run_that_is_cancelled_ends_the_script(world: World, pipe: Path) -> None:
@@ -216,7 +213,7 @@ async def test_a_run_that_is_cancelled_ends_the_script(world: World, pipe: Path)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not is_alive(child)
+    await asyncio.to_thread(wait_until_gone, child)
 
 
 async def test_while_it_runs_its_process_is_known_by_number_and_start(world: World, pipe: Path) -> None:
@@ -245,8 +242,7 @@ async def test_a_script_that_a_killed_run_left_is_ended_with_its_children(world:
         file = left(world, process.pid, psutil.Process(process.pid).create_time())
         await asyncio.to_thread(end_left_behind, world.run, world.target)
         process.wait()
-    psutil.wait_procs([psutil.Process(child)] if is_alive(child) else [], timeout=10)
-    assert not is_alive(child)
+    await asyncio.to_thread(wait_until_gone, child)
     assert not file.exists()
 
 
