@@ -216,9 +216,13 @@ async def test_a_run_that_is_cancelled_ends_the_script(world: World, pipe: Path)
     await asyncio.to_thread(wait_until_gone, child)
 
 
-async def test_while_it_runs_its_process_is_known_by_number_and_start(world: World, pipe: Path) -> None:
-    running = asyncio.create_task(world.sh(f"echo $$ > {pipe}; read nothing < {pipe}"))
-    pid = await child_of(pipe)
+async def test_while_it_runs_its_process_is_known_by_number_and_start(
+    world: World, pipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(world.run, "note", said.set_result)
+    running = asyncio.create_task(world.sh(f"echo $$; read nothing < {pipe}"))
+    pid = int(await said)
     known = AtWork.model_validate_json((world.run.folder.folder / "web.script.json").read_text())
     assert known == AtWork(pid=pid, started=psutil.Process(pid).create_time())
     await asyncio.to_thread(pipe.write_text, "end\n")
