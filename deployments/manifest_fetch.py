@@ -60,8 +60,8 @@ async def _fetch(settings: "Settings", known: "Manifest") -> "list[Fetched]":
     repository = settings.repository_on_github()
     async with azure.connect(settings.azure) as connection, KeyVault(connection, repository.vault) as vault:
         token = await vault.get_secret(repository.secret)
-        async with github.connect(repository, token.value, lambda text: click.echo(text, err=True)) as asked:
-            return await manifest_assets.fetch(asked, settings.releases.asset, known)
+        asked = github.connect(repository, token.value, lambda text: click.echo(text, err=True))
+        return await manifest_assets.fetch(asked, settings.releases.asset, known)
 
 
 def _print(found: "Fetched", asset: str) -> None:

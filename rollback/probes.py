@@ -186,7 +186,7 @@ def json_field(content: bytes, field_path: str) -> str | None:
     """The text in one field of a JSON document, by dotted path; none where there is no such."""
     try:
         value: Any = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     for name in field_path.split("."):
         if not isinstance(value, dict):

@@ -12,6 +12,7 @@ _NAMES = r"(?<![\w-])[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|accou
 _PATTERNS = (
     re.compile(r"(?<=://)[^\s/@]+:[^\s/@]+(?=@)"),  # user:password of an address
     re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"),  # a JSON web token
+    re.compile(r"\b(?:gh[opsur]_|github_pat_)\w{10,}"),  # a token of GitHub's
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]+"),
     re.compile(rf"(?i){_NAMES}[\"']?\s*[=:]\s*[\"']?[^\s\"'&;,]+"),
 )

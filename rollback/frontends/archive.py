@@ -1,8 +1,12 @@
 """A release's archive of a frontend: looked through before Azure is told of it, and never unpacked on our disk."""
 
 import hashlib
+import re
 import stat
 import zipfile
+import zlib
+from collections.abc import Iterator
+from copy import copy
 from pathlib import PurePosixPath
 from typing import IO
 
@@ -16,6 +20,20 @@ MOST_FILES = 15_000
 """Static Web Apps' limits in the Standard plan. Source: learn.microsoft.com, "Quotas in Azure Static Web Apps"."""
 PIECE_BYTES = 1024**2
 INDEX = "index.html"
+ENCRYPTED = 0x1
+"""In a member's flags. Source: APPNOTE.TXT 4.4.4."""
+UNPACKED_PIECEWISE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Python unpacks other kinds in one go, however much comes of it; build tools do not write them."""
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    ValueError,  # names that are no UTF-8, places outside of the file
+)
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Contents(Model):
@@ -39,7 +57,7 @@ def look_through(file: IO[bytes], name: str, digest: str, page: VersionPage) -> 
             index = _read(archive, INDEX, name)
             version = json_field(_read(archive, page.path.lstrip("/"), name), page.json_field)
             files = sum(not each.is_dir() for each in archive.infolist())
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+    except _UNREADABLE as error:
         raise _unfit(name, f"it is no zip archive that can be read ({error})") from error
     if version is None:
         raise _unfit(name, f"its {page.path} does not tell a version in '{page.json_field}'")
@@ -59,34 +77,60 @@ def _check_names(archive: zipfile.ZipFile, name: str) -> None:
     members = archive.infolist()
     if len(members) > MOST_FILES:
         raise _unfit(name, f"it has {len(members)} files, and Static Web Apps takes {MOST_FILES}")
-    seen = set[str]()
+    seen = set[PurePosixPath]()
     for each in members:
-        path = PurePosixPath(each.orig_filename.replace("\\", "/"))
-        drive = path.parts[0].endswith(":") if path.parts else False
-        if path.is_absolute() or ".." in path.parts or drive or "\x00" in each.orig_filename:
-            raise _unfit(name, f"'{each.orig_filename[:100]!r}' leads out of the folder it is unpacked into")
+        # Two fields of an archive tell a name, and who unpacks it chooses; Python cuts the second at a NUL.
+        if any(_leads_out(told) for told in (each.orig_filename, each.filename)):
+            raise _unfit(name, f"{_shown(each.orig_filename)} leads out of the folder it is unpacked into")
         if stat.S_ISLNK(each.external_attr >> 16):
-            raise _unfit(name, f"'{each.filename[:100]}' is a symbolic link")
-        if str(path) in seen:
-            raise _unfit(name, f"'{each.filename[:100]}' is in it twice")
-        seen.add(str(path))
+            raise _unfit(name, f"{_shown(each.filename)} is a symbolic link")
+        if each.flag_bits & ENCRYPTED:
+            raise _unfit(name, f"{_shown(each.filename)} is encrypted")
+        if each.compress_type not in UNPACKED_PIECEWISE:
+            raise _unfit(name, f"{_shown(each.filename)} is packed in another way than deflate")
+        path = PurePosixPath(each.filename.replace("\\", "/"))
+        if path in seen:
+            raise _unfit(name, f"{_shown(each.filename)} is in it twice")
+        seen.add(path)
+
+
+def _leads_out(told: str) -> bool:
+    path = PurePosixPath(told.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or _DRIVE.match(told) is not None or "\x00" in told
+
+
+def _shown(told: str) -> str:
+    """A name from an archive in quotes, short and printable."""
+    return repr(told[:100])
 
 
 def _check_bytes(archive: zipfile.ZipFile, name: str) -> int:
     """Read everything once, against its checksums, and no more of it than is allowed: headers may lie."""
     announced = sum(each.file_size for each in archive.infolist())
+    if announced > MOST_BYTES:
+        raise _too_large(name, announced)
     total = 0
-    if announced <= MOST_BYTES:
-        for each in archive.infolist():
-            with archive.open(each) as content:
-                while piece := content.read(PIECE_BYTES):
-                    total += len(piece)
-                    if total > MOST_BYTES:
-                        break
-    if max(announced, total) > MOST_BYTES:
-        size = f"{max(announced, total) / 1e6:,.0f} MB"
-        raise _unfit(name, f"unpacked it has {size}, and Static Web Apps takes {MOST_BYTES / 1e6:.0f} MB")
+    for each in archive.infolist():
+        for length in _piece_lengths(archive, each):
+            total += length
+            if total > MOST_BYTES:
+                raise _too_large(name, total)
+    if total != announced:
+        raise _unfit(name, f"unpacked it has {total} bytes, and its headers announce {announced}")
     return total
+
+
+def _piece_lengths(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[int]:
+    whole = copy(member)
+    whole.file_size = MOST_BYTES + 1  # as announced, it would be read no further than that
+    with archive.open(whole) as content:
+        while piece := content.read(PIECE_BYTES):
+            yield len(piece)
+
+
+def _too_large(name: str, size: int) -> ArtifactUnfit:
+    told = f"{size / 1e6:,.0f} MB"
+    return _unfit(name, f"unpacked it has {told}, and Static Web Apps takes {MOST_BYTES / 1e6:.0f} MB")
 
 
 def _read(archive: zipfile.ZipFile, member: str, name: str) -> bytes:

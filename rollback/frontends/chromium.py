@@ -38,11 +38,18 @@ FLAGS = (
     "--enable-logging=stderr",
     "--dump-dom",
 )
-_CONSOLE = re.compile(r'^\[[^\]]*:(?:INFO|WARNING|ERROR):CONSOLE[^\]]*\] "(?P<said>.*)", source: (?P<source>\S*)', re.M)
+_CONSOLE = re.compile(
+    r'^\[[\d:/.]+:(?:INFO|WARNING|ERROR):CONSOLE[^\]\n]*\] "'
+    r'(?P<said>(?:(?!^\[[\d:/.]+:[A-Z]+:).)*?)", source: (?P<source>\S*) \(\d+\)$',
+    re.MULTILINE | re.DOTALL,
+)
+"""What a page said, on several lines where it said so."""
+_LOG = re.compile(r"^\[[\d:/.]+:[A-Z]+:.*$\n?", re.MULTILINE)
+_PAGE = re.compile(r"^<(?:!DOCTYPE|html)\b", re.MULTILINE | re.IGNORECASE)
 _ERROR = re.compile(r"error|failed|refused|blocked|uncaught|cannot", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.S | re.I)
 _AUTHORITY = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.S)
-_NET_ERROR = re.compile(r"ERR_[A-Z_]+")
+_NOT_LOADED = re.compile(r"^\[[\d:/.]+:ERROR:.*Page load failed: net::(?P<why>ERR_[A-Z_]+)", re.MULTILINE)
 
 
 class Seen(Model):
@@ -57,22 +64,27 @@ class Seen(Model):
 async def look(url: str) -> Seen:
     """Open a page; raises `BrowserUnusable` where there is no browser, or it could not be used; says why."""
     said = await _open(url)
-    page = _page(said)
-    text = " ".join(html.unescape(_TAGS.sub(" ", page)).split())
-    errors = [f"{each['said']} ({each['source']})" for each in _CONSOLE.finditer(said) if _ERROR.search(each["said"])]
+    page = _LOG.sub("", _CONSOLE.sub("", said))
+    begins = _PAGE.search(page)
+    text = " ".join(html.unescape(_TAGS.sub(" ", page[begins.start() if begins else 0 :])).split())
+    errors = [
+        f"{' '.join(each['said'].split())} ({each['source']})"
+        for each in _CONSOLE.finditer(said)
+        if _ERROR.search(each["said"])
+    ]
     return Seen(text=text, errors=tuple(blacken(each)[:300] for each in dict.fromkeys(errors))[:MOST_ERRORS])
 
 
 async def take_picture(url: str, file: Path) -> None:
     """Keep what a browser shows of a page as a PNG file; raises `BrowserUnusable` as `look` does."""
     place = await asyncio.to_thread(file.absolute)
-    _page(await _open(url, f"--screenshot={place}", WINDOW))
+    await _open(url, f"--screenshot={place}", WINDOW)
     if not await asyncio.to_thread(place.exists):
         raise BrowserUnusable("it took no picture")
 
 
 async def _open(url: str, *flags: str) -> str:
-    """What a browser says of a page: its log, and in the end the page."""
+    """What a browser says of a page: its log, and in the end the page; raises `BrowserUnusable`."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         raise BrowserUnusable("there is none on this machine")
@@ -80,15 +92,10 @@ async def _open(url: str, *flags: str) -> str:
         environment = clean_environment() | {"HOME": folder}
         environment |= {name: os.environ[name] for name in ("HTTPS_PROXY", "NO_PROXY") if name in os.environ}
         await _trust(Path(folder), environment)
-        return await _dump([program, *flags], Path(folder), environment, url)
-
-
-def _page(said: str) -> str:
-    """The page in what the browser said; raises `BrowserUnusable` where it is the browser's own, for an error."""
-    page = said[max(said.rfind("<!DOCTYPE"), said.rfind("<html"), 0) :]
-    if found := _NET_ERROR.search(page):
-        raise BrowserUnusable(f"it could not open the page ({found[0]})")
-    return page
+        said = await _dump([program, *flags], Path(folder), environment, url)
+    if found := _NOT_LOADED.search(said):
+        raise BrowserUnusable(f"it could not open the page ({found['why']})")
+    return said
 
 
 async def _dump(program: list[str], folder: Path, environment: dict[str, str], url: str) -> str:
@@ -121,7 +128,11 @@ async def _trust(home: Path, environment: dict[str, str]) -> None:
     bundle = environment.get("SSL_CERT_FILE")
     if not bundle:
         return
-    authorities = _AUTHORITY.findall(await asyncio.to_thread(Path(bundle).read_text, encoding="utf-8"))
+    try:
+        told = await asyncio.to_thread(Path(bundle).read_text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BrowserUnusable(f"SSL_CERT_FILE cannot be read ({error.strerror})") from error
+    authorities = _AUTHORITY.findall(told)
     if len(authorities) > MOST_AUTHORITIES:
         return
     certutil = shutil.which("certutil")

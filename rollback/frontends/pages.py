@@ -123,17 +123,30 @@ def references_of(index: str, base_url: str) -> tuple[str, ...]:
     parser = _References()
     parser.feed(index)
     own = urlsplit(base_url).netloc
-    found = (urljoin(f"{base_url}/", each) for each in parser.found)
-    return tuple(dict.fromkeys(each for each in found if urlsplit(each).netloc == own))
+    base = _joined(f"{base_url}/", parser.base)
+    found = (_joined(base, each) for each in parser.found)
+    return tuple(dict.fromkeys(each for each in found if each and urlsplit(each).netloc == own))
+
+
+def _joined(base: str, address: str) -> str:
+    """The whole address; empty where it is none, which a browser does not load either."""
+    try:
+        return urljoin(base, address)
+    except ValueError:
+        return ""
 
 
 class _References(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.base = ""
+        """What the page's other addresses are relative to, where it says so."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        if tag == "base":
+            self.base = self.base or given.get("href") or ""
         if tag == "link" and not _LOADED_LINKS & {*(given.get("rel") or "").lower().split()}:
             return
         if address := given.get(_REFERENCES.get(tag, "")):

@@ -77,8 +77,11 @@ def _file(run: Run, target: FrontendTarget) -> Path:
 
 
 def _remember(file: Path, pid: int) -> None:
+    temporary = file.with_suffix(".tmp")
     with suppress(psutil.NoSuchProcess):
-        file.write_text(AtWork(pid=pid, started=psutil.Process(pid).create_time()).model_dump_json(), encoding="utf-8")
+        at_work = AtWork(pid=pid, started=psutil.Process(pid).create_time())
+        temporary.write_text(at_work.model_dump_json(), encoding="utf-8")
+        temporary.replace(file)  # whole or not at all: we may be killed at any moment
 
 
 def end_left_behind(run: Run, target: FrontendTarget) -> None:

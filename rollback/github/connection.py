@@ -35,6 +35,10 @@ TIMEOUT_SECONDS = 20.0
 READ_TRIES = 4
 LONGEST_LIMIT_SECONDS = 60.0
 """A rate limit that is longer is told, and not waited for."""
+SHORTEST_LIMIT = timedelta(seconds=1)
+"""GitHub tells whole seconds, and clocks differ."""
+UNTOLD_LIMIT = timedelta(seconds=60)
+"""Of one whose length GitHub does not tell. Source: "wait for at least one minute"."""
 
 
 class GitHubConnection:
@@ -72,21 +76,31 @@ def connect(repository: Repository, token: SecretStr, note: Callable[[str], None
 
 def _retries(note: Callable[[str], None]) -> "Callable[[GitHubException, int], RetryOption]":
     """Decides whether a request is sent again, and after which time."""
-    from githubkit.exception import RateLimitExceeded
     from githubkit.typing import RetryOption
 
     def decide(error: "GitHubException", tried: int) -> "RetryOption":
         if tried + 1 >= READ_TRIES:
             return RetryOption(do_retry=False)
-        if isinstance(error, RateLimitExceeded):
-            seconds = error.retry_after.total_seconds()
+        if limit := _limit(error):
+            seconds = limit.total_seconds()
             short = seconds <= LONGEST_LIMIT_SECONDS
             if short:
                 note(f"GitHub's rate limit: waiting {seconds:.0f} s.")
-            return RetryOption(do_retry=short, retry_after=error.retry_after)
+            return RetryOption(do_retry=short, retry_after=limit)
         return RetryOption(do_retry=_only_reads_and_may_pass(error), retry_after=timedelta(seconds=2**tried / 2))
 
     return decide
+
+
+def _limit(error: "GitHubException") -> timedelta | None:
+    """How long GitHub's rate limit lasts, where that is the error; a secondary one may come without any header."""
+    from githubkit.exception import RateLimitExceeded, RequestFailed
+
+    if isinstance(error, RateLimitExceeded):
+        return max(error.retry_after, SHORTEST_LIMIT)
+    if not isinstance(error, RequestFailed) or error.response.status_code not in {403, 429}:
+        return None
+    return UNTOLD_LIMIT if "secondary rate limit" in _message(error) else None
 
 
 def _only_reads_and_may_pass(error: "GitHubException") -> bool:
@@ -100,21 +114,25 @@ def _only_reads_and_may_pass(error: "GitHubException") -> bool:
 @contextmanager
 def github_errors(what: str) -> Generator[None]:
     """Turn GitHub's errors about `what` (in words) into ours, with the library's as the cause."""
-    from githubkit.exception import GitHubException, RateLimitExceeded, RequestFailed
+    from githubkit.exception import GitHubException, RequestFailed
 
     try:
         yield
-    except RateLimitExceeded as error:
-        free = now() + error.retry_after
-        raise GitHubLimited(
-            f"GitHub's rate limit is used up until {free:%H:%M:%S} UTC: {what} was not asked for.",
-            remedy="Try again then, or use a token of its own for the rollback.",
-        ) from error
     except RequestFailed as error:
+        if limit := _limit(error):
+            raise GitHubLimited(
+                f"GitHub's rate limit is used up until {now() + limit:%H:%M:%S} UTC: {what} was not asked for.",
+                remedy="Try again then, or use a token of its own for the rollback.",
+            ) from error
         raise _from_status(what, error) from error
     except GitHubException as error:
         raise GitHubUnreachable(
             f"No answer from GitHub about {what}.", remedy="Check the network and https://www.githubstatus.com."
+        ) from error
+    except ValueError as error:
+        raise GitHubUnreachable(
+            f"GitHub's answer about {what} cannot be read.",
+            remedy="Look whether something else answers in GitHub's place, such as a proxy's own page.",
         ) from error
 
 

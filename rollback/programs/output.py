@@ -4,6 +4,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
+from urllib.parse import quote, quote_plus
 
 from rollback.redaction import BLACK, SHORTEST_SECRET, blacken
 
@@ -93,10 +94,11 @@ def _without(text: str, secret: str) -> str:
 
 
 def written_forms(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Every form in which programs write these values: escaped or not, and line by line."""
+    """Every form in which programs write these values: escaped or not, in addresses, and line by line."""
     forms = set(secrets)
     # Percent signs are doubled in ini files; tracebacks show values as literals, and JSON logs as JSON.
     escaped = {each.replace("%", "%%") for each in forms}
     escaped |= {repr(each)[1:-1] for each in forms} | {ascii(each)[1:-1] for each in forms}
-    escaped |= {json.dumps(each)[1:-1] for each in forms}
+    escaped |= {json.dumps(each, ensure_ascii=only)[1:-1] for each in forms for only in (True, False)}
+    escaped |= {quote(each, safe="") for each in forms} | {quote_plus(each) for each in forms} | set(map(quote, forms))
     return tuple(sorted({line for form in forms | escaped for line in form.splitlines() if line}))

@@ -55,8 +55,8 @@ async def run_in_group(
     reading, writing = os.pipe()
     loop = asyncio.get_running_loop()
     with os.fdopen(reading, "rb", buffering=0) as pipe:
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *command,
                 cwd=folder,
                 env=dict(environment),
@@ -65,11 +65,15 @@ async def run_in_group(
                 stderr=writing,
                 start_new_session=True,
             )
+        )
+        try:
+            process = await _started(starting)
         finally:
             os.close(writing)
-        began(process.pid)
-        transport, reader = await loop.connect_read_pipe(lambda: _Reader(received), pipe)
+        transport = None
         try:
+            began(process.pid)
+            transport, reader = await loop.connect_read_pipe(lambda: _Reader(received), pipe)
             await process.communicate(given)
             status = await process.wait()
             # What it left in the background would hold the pipe open.
@@ -79,8 +83,19 @@ async def run_in_group(
             try:
                 await _end(process)
             finally:
-                transport.close()
+                if transport is not None:
+                    transport.close()
     return status
+
+
+async def _started(starting: "asyncio.Future[Process]") -> Process:
+    """The process; cancelled while it starts, asyncio itself would end the first of its group only."""
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _end(process: Process) -> None:

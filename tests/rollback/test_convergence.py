@@ -1,12 +1,12 @@
 """A change is sent once where its effect shows, again where it does not, and never where it is there already."""
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from leaping import leaping
 
 from rollback.context import Run
 from rollback.convergence import Change, converge
@@ -26,29 +26,6 @@ from rollback.settings import Settings
 
 WITHIN_SECONDS, SETTLE_SECONDS = 60.0, 5.0
 NAME = "the change"
-
-
-class LeapingSelector(selectors.DefaultSelector):
-    """Waits for nothing: the time that a loop wants to wait is over at once."""
-
-    leapt = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            self.leapt += timeout or 0.0
-        return ready
-
-
-class LeapingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock leaps from one waiting task to the next."""
-
-    def __init__(self) -> None:
-        self._leaping = LeapingSelector()
-        super().__init__(self._leaping)
-
-    def time(self) -> float:
-        return self._leaping.leapt
 
 
 class World:
@@ -91,21 +68,14 @@ class World:
         if self.answers and (error := self.answers.pop(0)):
             raise error
 
-    def converge(self) -> bool:
-        change = Change(name=NAME, doing="Changing it.", done="It is changed.", is_done=self.is_done, send=self.send)
+    def converge(self, *, confirms: bool = True) -> bool:
+        how = {"is_done": self.is_done, "send": self.send, "confirms": confirms}
+        change = Change(name=NAME, doing="Changing it.", done="It is changed.", **how)
         return leaping(lambda: converge(self.run, change, WITHIN_SECONDS, SETTLE_SECONDS))
 
     @property
     def told(self) -> list[Event]:
         return [each.event for each in self.run.journal.entries if each.change == NAME]
-
-
-def leaping(work: Callable[[], Awaitable[bool]]) -> bool:
-    async def main() -> bool:
-        return await work()
-
-    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
-        return runner.run(main())
 
 
 @pytest.fixture
@@ -174,6 +144,23 @@ def test_an_effect_that_never_shows_is_unknown_and_stays_open(world: World) -> N
     with pytest.raises(OutcomeUnknown, match="could not be seen within 60 s"):
         world.converge()
     assert world.run.journal.open_changes() == [NAME]
+
+
+def test_a_change_whose_goal_is_not_all_of_its_effect_stays_open_until_it_is_told_how_it_ended(world: World) -> None:
+    assert world.converge(confirms=False) is True
+    assert world.told == [Event.SENDING]
+    assert world.run.journal.open_changes() == [NAME]
+    assert world.converge(confirms=False) is False
+    assert (len(world.sent), world.told) == (1, [Event.SENDING])
+    world.run.journal.write(Event.CONFIRMED, change=NAME, text="It ended well.")
+    assert world.run.journal.open_changes() == []
+
+
+def test_a_refusal_of_such_a_change_closes_it(world: World) -> None:
+    world.answers, world.takes_effect = [Permanent("Azure refuses it.")], False
+    with pytest.raises(Permanent):
+        world.converge(confirms=False)
+    assert world.run.journal.open_changes() == []
 
 
 def test_an_earlier_trys_request_is_looked_for_first_and_not_sent_again(world: World) -> None:

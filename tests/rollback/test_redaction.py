@@ -11,6 +11,8 @@ from rollback.redaction import BLACK, blacken
         ('{"client_secret": "hunter2"}', "hunter2"),
         ("Authorization: Bearer abc.def~123", "abc.def~123"),
         ("token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl ok", "eyJzdWIiOiIxIn0"),
+        ("pushing as ghs_16C7e42F292c6912E7 to main", "16C7e42F292c6912E7"),
+        ("github_pat_11ABCDEFG0_abcdefghij is used", "abcdefghij"),
         ("GET https://x/y?sv=1&sig=abc%2F123&se=2", "abc%2F123"),
     ],
 )

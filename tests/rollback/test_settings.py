@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rollback.errors import SettingsInvalid, UnknownEnvironment
+from rollback.errors import NoFrontends, NoGitHub, SettingsInvalid, UnknownEnvironment
 from rollback.settings import load_settings
 
 GOOD = """
@@ -76,3 +76,75 @@ def test_a_missing_platform_file_is_named_with_the_remedy(tmp_path: Path, monkey
 def test_an_unknown_environment_is_told_with_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(UnknownEnvironment, match=r"no environment 'prod'.*production"):
         load_settings(written(tmp_path, GOOD)).backend("prod")
+
+
+FRONTENDS = f"""
+{GOOD}
+[environments.production.frontends.web]
+resource_group = "rg"
+app = "app-web"
+artifact = "web.zip"
+calls = ["https://api.example.org/health"]
+[environments.production.frontends.admin]
+resource_group = "rg"
+app = "app-admin"
+way = "script"
+script = {{ command = ["scripts/deploy.sh"] }}
+[environments.production.workflow]
+file = "deploy.yml"
+[github]
+repository = "fundrbolt/platform"
+vault = "vault"
+secret = "github-token"
+"""
+
+
+def test_frontends_their_workflow_and_repository_are_read(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, FRONTENDS))
+    assert list(settings.frontends("production")) == ["web", "admin"]
+    assert list(settings.frontends("production", ["admin", "admin"])) == ["admin"]
+    assert settings.workflow("production").file == "deploy.yml"
+    github = settings.repository_on_github()
+    assert (github.owner, github.name) == ("fundrbolt", "platform")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('artifact = "web.zip"', ""), r"frontends\.web: .*way 'artifact' needs artifact"),
+        (("script =", "#"), r"frontends\.admin: .*way 'script' needs script\.command"),
+        (('["scripts/deploy.sh"]', "[]"), r"frontends\.admin\.script\.command: .*at least 1"),
+        (('sh"] }', 'sh"], token_variable = "A B" }'), r"admin\.script\.token_variable: .*match pattern"),
+        (('way = "script"', 'way = "by hand"'), r"frontends\.admin\.way: .*'artifact' or 'script'"),
+        (
+            ("https://api.example.org", "http://api.example.org"),
+            r"frontends\.web\.calls\.0: .*must be an https address",
+        ),
+        (('["https://api.example.org/health"]', '["https:///x"]'), r"web\.calls\.0: .*must be an https address"),
+        (('"web.zip"', '"web.zip"\nversion = { path = "about" }'), r"frontends\.web\.version\.path"),
+        (('"web.zip"', '"web.zip"\nverify_within_seconds = 0'), r"web\.verify_within_seconds: .*greater than 0"),
+        (('"web.zip"', '"web.zip"\nshow = "x"'), r"frontends\.web\.show: Extra"),
+        (('"deploy.yml"', '"../deploy.yml"'), r"production\.workflow\.file: .*match pattern"),
+        (('"deploy.yml"', '"deploy.sh"'), r"production\.workflow\.file: .*match pattern"),
+        (('"fundrbolt/platform"', '"platform"'), r"github\.repository: .*match pattern"),
+        (('secret = "github-token"', 'token = "ghp_1"'), r"github\.secret: Field required.*github\.token: Extra"),
+    ],
+)
+def test_a_wrong_field_of_a_frontend_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
+    with pytest.raises(SettingsInvalid, match=named) as raised:
+        load_settings(written(tmp_path, FRONTENDS.replace(*change)))
+    assert "ghp_1" not in str(raised.value)
+
+
+def test_what_the_file_does_not_know_of_frontends_is_told_with_where_to_say_it(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, FRONTENDS.replace("[environments.production.workflow]", "[prefect]")
+                                     .replace('file = "deploy.yml"', "")))  # fmt: skip
+    with pytest.raises(NoFrontends, match=r"no frontend 'wep' in the platform file\. It knows: web, admin\."):
+        settings.frontends("production", ["wep"])
+    with pytest.raises(NoFrontends, match=r"environments\.production\.workflow of .*fundrbolt\.toml"):
+        settings.workflow("production")
+    bare = load_settings(written(tmp_path, GOOD))
+    with pytest.raises(NoFrontends, match=r"no frontend in .*environments\.production\.frontends\.NAME of"):
+        bare.frontends("production")
+    with pytest.raises(NoGitHub, match=r"vault and secret in \[github\] of .*fundrbolt\.toml"):
+        bare.repository_on_github()
