@@ -52,11 +52,10 @@ class GitHub:
         self.answers = [*answers]
 
         async def asked() -> object:
-            async with connect(REPOSITORY, SecretStr(TOKEN), self.notes.append) as connection:
-                try:
-                    return await work(connection)
-                finally:
-                    self.waited_seconds = asyncio.get_running_loop().time()
+            try:
+                return await work(connect(REPOSITORY, SecretStr(TOKEN), self.notes.append))
+            finally:
+                self.waited_seconds = asyncio.get_running_loop().time()
 
         return leaping(asked)
 

@@ -29,8 +29,7 @@ async def ask(handle: Handle, work: Callable[[GitHubConnection], Awaitable[Any]]
     made = functools.partial(githubkit.GitHub, async_transport=httpx.MockTransport(handle))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(githubkit, "GitHub", made)
-        async with connect(REPOSITORY, SecretStr("ghp_0123456789abcdef"), lambda _: None) as connection:
-            return await work(connection)
+        return await work(connect(REPOSITORY, SecretStr("ghp_0123456789abcdef"), lambda _: None))
 
 
 def release(tag: str, day: int | None = 1, **told: Any) -> dict[str, Any]:
