@@ -1,5 +1,6 @@
 """Blackening secrets in text that other programs wrote, before it goes anywhere."""
 
+import logging
 import re
 from collections.abc import Iterable
 
@@ -16,6 +17,15 @@ _PATTERNS = (
     re.compile(r"(?i)(?<=bearer )[\w.~+/=-]+"),
     re.compile(rf"(?i){_NAMES}[\"']?\s*[=:]\s*[\"']?[^\s\"'&;,]+"),
 )
+
+
+class Blackening(logging.Filter):
+    """Blackens what a logger is told, for libraries that log addresses and headers whole."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, without what looks like a secret."""
+        record.msg, record.args = blacken(record.getMessage()), ()
+        return True
 
 
 def blacken(text: str, values: Iterable[str] = ()) -> str:

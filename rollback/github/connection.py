@@ -5,6 +5,7 @@ changes too: GitHub refuses before anything is done. Source: docs.github.com, RE
 practices for using the REST API" and "Rate limits for the REST API".
 """
 
+import logging
 import ssl
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from rollback.errors import (
 )
 from rollback.frontends.settings import GitHub as Repository
 from rollback.models import now
-from rollback.redaction import blacken
+from rollback.redaction import Blackening, blacken
 
 if TYPE_CHECKING:
     from githubkit import GitHub, TokenAuthStrategy
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 20.0
 READ_TRIES = 4
+TELL_ADDRESSES = ("httpx", "httpcore.http11", "httpcore.http2")
+"""Loggers that tell addresses and headers whole, the signed ones among them, when they are turned on."""
+BLACKENING = Blackening()
 LONGEST_LIMIT_SECONDS = 60.0
 """A rate limit that is longer is told, and not waited for."""
 SHORTEST_LIMIT = timedelta(seconds=1)
@@ -62,6 +66,8 @@ def connect(repository: Repository, token: SecretStr, note: Callable[[str], None
     """
     from githubkit import GitHub, TokenAuthStrategy
 
+    for name in TELL_ADDRESSES:
+        logging.getLogger(name).addFilter(BLACKENING)
     api = GitHub(
         TokenAuthStrategy(token.get_secret_value()),
         user_agent="fundrbolt-rollback",

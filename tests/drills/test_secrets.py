@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import psutil
 import pytest
+from frontends import SITES, Frontends
 from rollback_command import Command, Ended
 from support import Sandbox, World, quick_platform_file
 
@@ -41,6 +42,8 @@ DEBUG = {
 }
 TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.")
 """A token as Entra ID signs them."""
+SIGNED = re.compile(rb"githubusercontent\.com/[^\s\"']*[?&]sig=[\w%]")
+"""An address from which anybody can fetch a file of a private repository."""
 SAMPLE_SECONDS = 0.1
 LOOKS = 50
 """At each process: another program that takes its place has done so by then."""
@@ -87,8 +90,13 @@ def platform_file(folder: Path) -> Path:
     content = content.replace('platform = "Fundrbolt"\n', 'platform = "Fundrbolt"\nazure.read_retries = 1\n')
     relaxed = (
         '[[approval.rules]]\nrisks = ["low"]\nenvironments = ["dev"]\nneeds = "none"\n\n'
-        '[[approval.rules]]\nprocedures = ["restore-database"]\nneeds = "none"\n\n[[approval.rules]]'
+        '[[approval.rules]]\nprocedures = ["restore-database", "redeploy-frontend"]\nneeds = "none"\n\n'
+        "[[approval.rules]]"
     )
+    # A script that prints whatever it is given, and no look by a browser, which takes long.
+    script = 'way = "script"\nscript = { command = ["sh", "-c", "env; sh frontend/deploy.sh web"] }\n'
+    content = re.sub(r'^artifact = "frontend-web.*\n', script, content, flags=re.M)
+    content = re.sub(r"^shows = .*\n", "", content, flags=re.M)
     file.write_text(content.replace("[[approval.rules]]", relaxed, 1), encoding="utf-8")
     return file
 
@@ -131,6 +139,7 @@ def all_secrets(sandbox: Sandbox) -> dict[str, str]:
     for vault in state["vaults"]:
         for secret in vault["secrets"]:
             found |= {f"{vault['name']}/{secret['name']}": each["value"] for each in secret["versions"]}
+    found |= {f"deployment token of {site}": Frontends.deployment_token(site) for site in SITES}
     urls = {name: urlsplit(value) for name, value in found.items() if value.startswith("postgresql:")}
     found |= {f"{name}, password": url.password for name, url in urls.items() if url.password}
     assert urls
@@ -171,7 +180,8 @@ def watching_processes() -> Generator[set[str]]:
 
 def leaks(content: bytes, known: Mapping[str, str]) -> list[str]:
     found = [name for name, value in known.items() if any(each in content for each in spellings(value))]
-    return [*found, *(["a token"] if TOKEN.search(content) else [])]
+    found += ["a token"] if TOKEN.search(content) else []
+    return [*found, *(["a signed address"] if SIGNED.search(content) else [])]
 
 
 def as_principal(sandbox: Sandbox, environment: Mapping[str, str], name: str) -> dict[str, str]:
@@ -198,6 +208,7 @@ def test_no_secret_is_written_down_anywhere(
         run_under_faults(rollback, world)
         approve_and_roll_back(start, running_sandbox, platform, tmp_path)
         log_of_a_broken_app(rollback, platform)
+        bring_frontends_back(rollback, platform)
         restore_under_faults(rollback, world)
         environments = {name: environment_of_process(platform.pid_of(name)) for name in ("server", "worker")}
     told = {str(file.relative_to(tmp_path)): file.read_bytes() for file in written_files(tmp_path)}
@@ -271,6 +282,16 @@ def log_of_a_broken_app(rollback: Callable[..., Ended], platform: LocalPlatform)
     assert BLACK in (folder / "journal.jsonl").read_text(encoding="utf-8")
 
 
+def bring_frontends_back(rollback: Callable[..., Ended], platform: LocalPlatform) -> None:
+    """By a script that prints its environment, and by an archive's signed address."""
+    ended = rollback("run", "redeploy-frontend", "-e", "production", *REASON)
+    assert ended.status == 0, ended.out
+    folder = Store(Path(platform.environment["ROLLBACK_STATE"])).latest(1)[0].folder
+    told = (folder / "journal.jsonl").read_text(encoding="utf-8")
+    assert "SWA_CLI_APP_NAME=fundrbolt-production-web" in told
+    assert BLACK in told
+
+
 def restore_under_faults(rollback: Callable[..., Ended], world: World) -> None:
     """A restore that is taken back, one whose sign-in is refused, and one that succeeds: URL and password go along."""
     point = datetime.now(UTC).isoformat()
@@ -303,4 +324,6 @@ def test_the_search_finds_what_it_must() -> None:
     for content in (b"..canary/with+signs..", b"canary%2Fwith%2Bsigns", base64.b64encode(b"canary/with+signs")):
         assert leaks(content, known) == ["place"]
     assert leaks(b"Bearer eyJ0eXAiOiJKV1QiLCJh.eyJhdWQiOiJhcGk6Ly9m.c2ln", known) == ["a token"]
+    signed = b"https://release-assets.githubusercontent.com/1/web.zip?se=2026&sig=c2ln"
+    assert leaks(signed, known) == ["a signed address"]
     assert leaks(b"nothing", known) == []

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 from azure_names import GROUP
+from frontends import frontends_file
 from restoring import SOURCE, Databases, plan_of, quick_restore_file, run_restore
 from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
 
 from flows.deploy_backend import deploy_backend
 from flows.downgrade_database import downgrade_database
 from flows.redeploy_backend import redeploy_backend
+from flows.redeploy_frontend import redeploy_frontend
 from rollback.azure import connect
 from rollback.database.models import ServerId
 from rollback.database.servers import FlexibleServers
 from rollback.errors import PermissionMissing
+from rollback.frontends.settings import FrontendWay
 from rollback.outcomes import EndState
 from rollback.permissions import (
     ACTIONS,
@@ -122,6 +125,22 @@ async def test_every_action_of_a_rehearsal_that_is_missing_in_its_group_is_named
             world.control.repair("deny")
 
 
+@pytest.mark.parametrize("way", FrontendWay)
+async def test_a_frontends_plan_names_each_action_that_is_missing(
+    world: World, tmp_path: Path, way: FrontendWay
+) -> None:
+    script = '{ command = ["true"] }' if way is FrontendWay.SCRIPT else ""
+    frontends_file(tmp_path, script)
+    # Who may not look at permissions is refused as anywhere else.
+    for action in set(FRONTEND_ACTIONS[way]) - {READ_PERMISSIONS}:
+        world.control.break_("deny", action=action)
+        outcome = await run_flow(flow=redeploy_frontend, frontends=("web",), release=V2, dry_run=True)
+        assert outcome.end_state is EndState.REFUSED, outcome
+        assert action in outcome.headline
+        assert "Assign a role that has" in outcome.next_steps[0]
+        world.control.repair("deny")
+
+
 @pytest.fixture
 def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Azure, where the credential has the least-privilege roles and nothing else."""
@@ -155,6 +174,15 @@ async def test_the_role_is_enough_for_a_redeployment_that_is_taken_back(world_wi
     assert outcome.end_state is EndState.TAKEN_BACK
     refused = [entry.path for entry in world_with_role.control.audit() if entry.status == 403]
     assert refused == []
+
+
+async def test_the_role_is_enough_for_frontends_by_archive_and_by_script(
+    world_with_role: World, tmp_path: Path
+) -> None:
+    frontends_file(tmp_path, '{ command = ["sh", "frontend/deploy.sh", "web"] }')
+    outcome = await run_flow(flow=redeploy_frontend)
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert [entry.path for entry in world_with_role.control.audit() if entry.status == 403] == []
 
 
 WHOLE_SUBSCRIPTION = {"Microsoft.Web/sites", "Microsoft.DBforPostgreSQL/checkNameAvailability"}
