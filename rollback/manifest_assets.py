@@ -18,6 +18,7 @@ from rollback.github.releases import Asset, Published
 from rollback.manifest_checks import check_each_other
 from rollback.models import Model
 from rollback.releases import Manifest, Release, wrong_fields
+from rollback.side_by_side import side_by_side
 
 MOST_BYTES = 64 * 1024
 """A release's table has some hundred."""
@@ -54,8 +55,8 @@ async def fetch(connection: GitHubConnection, name: str, known: Manifest) -> lis
         return compare(published.tag, content, known)
 
     published = [each for each in await github_releases.list_releases(connection) if not each.preliminary]
-    found = await asyncio.gather(*(one(each) for each in reversed(published)))
-    return _against_each_other(list(found), known)
+    found = await side_by_side(one(each) for each in reversed(published))
+    return _against_each_other(found, known)
 
 
 async def _read(connection: GitHubConnection, asset: Asset) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from approving import WaitingRun, ask_for_approval
 from dying import run_killed_at
 from frontends import ADMIN, WEB, Frontends, frontends_file, rerun
 from support import V1, V2, V3, World
@@ -64,6 +65,22 @@ async def test_the_last_good_run_is_run_again_approved_and_proven(frontends: Fro
     assert review.comment.startswith(f"rerun-frontend-workflow {outcome.run}, started by ")
     assert review.comment.endswith(": pages stay empty. Approval: not needed, by rule 1")
     assert any("serves v1.2.2, 3 times in a row past every cache" in each for each in outcome.evidence)
+
+
+async def test_whoever_approved_the_plan_is_named_on_github(world: World, frontends: Frontends, tmp_path: Path) -> None:
+    ask_for_approval('needs = "signed"\nexpires_after_minutes = 5')
+    run = WaitingRun(world, tmp_path / "state", flow=rerun_frontend_workflow, release=V2)
+    try:
+        await run.waits()
+        assert untouched(frontends)
+        assert (await run.offer("lead")).accepted
+        async with asyncio.timeout(60):
+            outcome = await run.task
+    finally:
+        await run.cancel()
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    (review,) = good_run(frontends).reviews
+    assert "Approval: signed by Lead (lead@fundrbolt.com" in review.comment
 
 
 async def test_a_dry_run_names_the_run_and_touches_nothing(frontends: Frontends) -> None:
