@@ -43,7 +43,7 @@ async def deploy_frontends(plan: RedeployFrontendPlan) -> None:
     """
     run = current()
     known = run.settings.frontends(plan.environment, [each.name for each in plan.frontends])
-    deployers = [Deployer(run, known[each.name], each, plan.release) for each in plan.to_deploy]
+    deployers = [Deployer(run, known[each.name], each) for each in plan.to_deploy]
 
     async def describe() -> str:
         return "; ".join(await asyncio.gather(*(each.describe() for each in deployers)))

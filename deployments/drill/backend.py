@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
-
 from deployments.drill.commands import begin, finish
+from deployments.drill.ending import Audience, conclude
 from deployments.drill.users import LOOK_SECONDS, PUBLIC_URL, Interval, Users, all_good, fail_enough, told
 from deployments.local_platform import ROOT, LocalPlatform
 from rollback.outcomes import EndState
-from rollback.runs import Store
 
 BAD, GOOD, NEW = "v1.2.3", "v1.2.2", "v1.2.1"
 
@@ -35,6 +33,12 @@ DEPLOYMENT = Drill(
     ("deploy-backend", "--environment", "production", "--release", NEW, "--watch-minutes", "1"),
     f"drill: {NEW} fails as soon as it has users",
     EndState.TAKEN_BACK,
+)
+USERS = Audience[Interval](
+    heading=f"What users of {PUBLIC_URL} got:",
+    told=told,
+    good=f"users are served by {GOOD} again",
+    not_begun="the rollback did not begin",
 )
 
 
@@ -70,7 +74,7 @@ def _rehearse(platform: LocalPlatform, drill: Drill, pace: str, say: Callable[[s
     if status == drill.ends.exit_status:
         status = 0
         users.wait(lambda seen: all_good(seen, GOOD, begun), f"users were not served by {GOOD} only")
-    return _conclude(platform, users.intervals(), begun, status)
+    return conclude(platform, USERS, users.intervals(), GOOD, begun, status)
 
 
 def _forget_schemas(folder: Path) -> Path:
@@ -94,28 +98,3 @@ def _turn_bad_with_users(platform: LocalPlatform, process: subprocess.Popen[byte
             platform.ask_sandbox("break", "app-error", "share=0.4", "slot=production", "follows=build")
             return
         time.sleep(LOOK_SECONDS)
-
-
-def _conclude(platform: LocalPlatform, intervals: list[Interval], begun: datetime, status: int) -> int:
-    """Print what users got and the one line at the end; the exit status."""
-    last_bad = max((each.t for each in intervals if not each.is_good(GOOD)), default=begun)
-    phases = {
-        "before": [each for each in intervals if each.t <= begun],
-        "during": [each for each in intervals if begun < each.t <= last_bad],
-        "after": [each for each in intervals if each.t > max(begun, last_bad)],
-    }
-    click.echo(f"\nWhat users of {PUBLIC_URL} got:")
-    for name, phase in phases.items():
-        if phase:
-            click.echo(f"  {name:<7} {told(phase)}")
-    run = Store(platform.folder / "rollback").latest(1)
-    outcome = run[0].outcome() if run else None
-    if status == 0:
-        after = (last_bad - begun).total_seconds()
-        click.echo(f"✓ drill: users are served by {GOOD} again, {max(after, 0):.1f} s after the command was given.")
-    else:
-        ended = outcome.end_state.value if outcome else "the rollback did not begin"
-        click.echo(f"✗ drill: {ended}; see {platform.folder}.")
-    if run:
-        click.echo(f"Report: {run[0].report_file}")
-    return status

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from deployments.drill.commands import Say, carry_out, tell
+from deployments.drill.ending import Audience, conclude
 from deployments.drill.visitors import (
     ENOUGH_BROKEN,
     PUBLIC_URL,
@@ -20,10 +21,15 @@ from deployments.drill.visitors import (
     told,
 )
 from deployments.local_platform import LocalPlatform
-from rollback.runs import Store
 
 BAD, GOOD = "v1.2.3", "v1.2.2"
 PICTURES = ("before.png", "after.png")
+VISITORS = Audience[Visit](
+    heading=f"What visitors of {PUBLIC_URL} got:",
+    told=told,
+    good=f"visitors get {GOOD} again",
+    not_begun="the redeployment did not begin",
+)
 
 
 def rehearse(platform: LocalPlatform, pace: str, say: Say) -> int:
@@ -46,7 +52,7 @@ def rehearse(platform: LocalPlatform, pace: str, say: Say) -> int:
         visitors.wait(lambda seen: all_good(seen, GOOD, begun), f"visitors did not get {GOOD} only")
         missing = _take_picture(platform, PICTURES[1]) or missing
     _tell_of_pictures(platform.folder, missing)
-    return _conclude(platform, visitors.visits(), begun, status)
+    return conclude(platform, VISITORS, visitors.visits(), GOOD, begun, status)
 
 
 def _meet_the_bad_page(seen: list[Visit]) -> bool:
@@ -67,28 +73,3 @@ def _tell_of_pictures(folder: Path, missing: str) -> None:
         click.echo(f"In a browser: {' and '.join(str(folder / name) for name in taken)}")
     if missing:
         click.echo(f"Not looked at in a browser: {missing}.")
-
-
-def _conclude(platform: LocalPlatform, visits: list[Visit], begun: datetime, status: int) -> int:
-    """Print what visitors got and the one line at the end; the exit status."""
-    last_bad = max((each.t for each in visits if not each.is_good(GOOD)), default=begun)
-    phases = {
-        "before": [each for each in visits if each.t <= begun],
-        "during": [each for each in visits if begun < each.t <= last_bad],
-        "after": [each for each in visits if each.t > max(begun, last_bad)],
-    }
-    click.echo(f"What visitors of {PUBLIC_URL} got:")
-    for name, phase in phases.items():
-        if phase:
-            click.echo(f"  {name:<7} {told(phase)}")
-    run = Store(platform.folder / "rollback").latest(1)
-    outcome = run[0].outcome() if run else None
-    if status == 0:
-        after = (last_bad - begun).total_seconds()
-        click.echo(f"✓ drill: visitors get {GOOD} again, {max(after, 0):.1f} s after the command was given.")
-    else:
-        ended = outcome.end_state.value if outcome else "the redeployment did not begin"
-        click.echo(f"✗ drill: {ended}; see {platform.folder}.")
-    if run:
-        click.echo(f"Report: {run[0].report_file}")
-    return status

@@ -26,11 +26,10 @@ MOST_FAILURES = 3
 class Deployer:
     """Deploys one frontend of a plan."""
 
-    def __init__(self, run: Run, frontend: Frontend, target: FrontendTarget, release: str) -> None:
+    def __init__(self, run: Run, frontend: Frontend, target: FrontendTarget) -> None:
         self._run = run
         self._frontend = frontend
         self._target = target
-        self._release = release
         self._succeeded = False
         """Azure, or the script, said so: what users get is judged afterwards."""
         self._updated_at = target.updated_at
