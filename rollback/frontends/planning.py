@@ -10,6 +10,7 @@ from rollback.context import Run
 from rollback.errors import ArtifactUnfit, OperationInProgress, TargetUnknown
 from rollback.frontends import archive
 from rollback.frontends.archive import Contents
+from rollback.frontends.goals import FrontendGoal
 from rollback.frontends.pages import Look, hosts_of
 from rollback.frontends.plans import FrontendTarget, RedeployFrontendPlan
 from rollback.frontends.settings import Frontend, FrontendWay
@@ -126,18 +127,8 @@ class FrontendPlanner:
 
     async def _target(self, name: str, site: StaticSite, look: Look, release: str) -> FrontendTarget:
         frontend = self._frontends[name]
-        target = FrontendTarget(
-            name=name,
-            resource_group=frontend.resource_group,
-            app=frontend.app,
-            host=site.host,
-            hosts=hosts_of(frontend, site.host),
-            serving=look.version,
-            serving_index=look.index_digest,
-            updated_at=site.updated_at,
-            version=self._version(release),
-            way=frontend.way,
-        )
+        goal = goal_of(name, frontend, site, look, self._version(release))
+        target = FrontendTarget.model_validate(dict(goal) | {"way": frontend.way})
         if frontend.way is FrontendWay.SCRIPT and frontend.script is not None:
             commit = await find_commit(self._run.settings.repository.path or Path(), release)
             return target.model_copy(update={"commit": commit, "command": shlex.join(frontend.script.command)})
@@ -166,6 +157,21 @@ class FrontendPlanner:
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
             digest = await github_releases.download(url, asset, file, archive.MOST_BYTES)
             return asset, await asyncio.to_thread(archive.look_through, file, asset.name, digest, frontend.version)
+
+
+def goal_of(name: str, frontend: Frontend, site: StaticSite, look: Look, version: str) -> FrontendGoal:
+    """A frontend as it was seen, and the version that it is to serve."""
+    return FrontendGoal(
+        name=name,
+        resource_group=frontend.resource_group,
+        app=frontend.app,
+        host=site.host,
+        hosts=hosts_of(frontend, site.host),
+        serving=look.version,
+        serving_index=look.index_digest,
+        updated_at=site.updated_at,
+        version=version,
+    )
 
 
 def version_of(release: str, run: Run) -> str:

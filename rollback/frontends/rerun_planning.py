@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from rollback.context import Run
 from rollback.errors import RerunRefused
 from rollback.frontends.goals import FrontendGoal
-from rollback.frontends.pages import hosts_of
-from rollback.frontends.planning import goes_back, version_of
+from rollback.frontends.planning import goal_of, goes_back, version_of
 from rollback.frontends.rerun_plans import RerunWorkflowPlan
 from rollback.frontends.settings import Frontend, Workflow
 from rollback.github import workflow_runs
@@ -63,17 +62,7 @@ class RerunPlanner:
         await sites.check_permissions(frontend, READ_STATIC_SITE)
         site = await sites.get(frontend)
         look = await browser.look(f"https://{site.host}", frontend.version)
-        return FrontendGoal(
-            name=name,
-            resource_group=frontend.resource_group,
-            app=frontend.app,
-            host=site.host,
-            hosts=hosts_of(frontend, site.host),
-            serving=look.version,
-            serving_index=look.index_digest,
-            updated_at=site.updated_at,
-            version=version_of(release, self._run),
-        )
+        return goal_of(name, frontend, site, look, version_of(release, self._run))
 
     def _last_good(self, runs: tuple[WorkflowRun, ...], release: str, commit: str) -> WorkflowRun:
         what = f"run of '{self._workflow.file}' for {release} (commit {commit[:12]})"
