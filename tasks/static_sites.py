@@ -29,8 +29,10 @@ async def plan_redeploy_frontend(release: str, frontends: tuple[str, ...], reaso
     run = current()
     made = run.folder.plan(RedeployFrontendPlan)
     if made is None:
-        wanted = run.settings.frontends(run.header.environment, frontends)
-        made = await FrontendPlanner(run, wanted).plan(release, reason)
+        header = run.header
+        names = frontends or tuple(header.asked.get("frontends", "").split())
+        wanted = run.settings.frontends(header.environment, names)
+        made = await FrontendPlanner(run, wanted).plan(release or header.release or "", reason)
     run.note(f"{made.title}: {made.evidence}.")
     return made
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from dying import begin, run_killed_at
 from frontends import ADMIN, WEB, Frontends, frontends_file, redeploy, worktrees
-from support import V2, World
+from support import V1, V2, World
 
 from flows.redeploy_frontend import redeploy_frontend
 from rollback.journal import Entry, Event
@@ -42,6 +42,15 @@ async def test_a_killed_run_is_gone_on_with_and_deploys_once(frontends: Frontend
     assert outcome.run == killed.header.run
     assert frontends.all_served() == {V2}
     assert frontends.deployed() == {WEB: 1, ADMIN: 1}
+
+
+async def test_a_run_killed_before_it_has_a_plan_still_knows_what_was_asked_for(frontends: Frontends) -> None:
+    asked = {"frontends": ("web",), "release": V1}
+    await asyncio.to_thread(run_killed_at, Event.STEP_STARTED, "Plan", redeploy_frontend, **asked)
+    outcome = await redeploy(resume=frontends.store.latest(1)[0].header.run)
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert frontends.served(WEB) == V1
+    assert frontends.deployed() == {WEB: 1, ADMIN: 0}
 
 
 async def test_a_run_killed_while_azure_deploys_is_gone_on_with(frontends: Frontends) -> None:
