@@ -8,12 +8,13 @@ from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from rollback.context import Run
 from rollback.errors import RollbackError
 from rollback.frontends.pages import Look
-from rollback.frontends.settings import Frontend, FrontendWay, Workflow
+from rollback.frontends.settings import Frontend, FrontendWay
 from rollback.github import releases as github_releases
 from rollback.github import workflow_runs
 from rollback.github.access import ACTIVE, Access, get_access, get_workflow_state, may_review
 from rollback.github.connection import GitHubConnection
 from rollback.github.releases import Published
+from rollback.github.settings import Workflow
 from rollback.github.workflow_runs import MOST_ATTEMPTS, RERUN_DAYS
 from rollback.models import now
 from rollback.permissions import FRONTEND_ACTIONS

@@ -17,7 +17,8 @@ from pydantic_core import CoreSchema
 from rollback.addresses import HttpsUrl, UrlPath
 from rollback.approvals.policy import Policy
 from rollback.errors import NoDatabase, NoFrontends, NoGitHub, NoMigrations, SettingsInvalid, UnknownEnvironment
-from rollback.frontends.settings import Frontend, GitHub, Workflow
+from rollback.frontends.settings import Frontend
+from rollback.github.settings import GitHub, Workflow
 from rollback.models import Model
 from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
 

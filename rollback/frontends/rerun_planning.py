@@ -7,9 +7,10 @@ from rollback.errors import RerunRefused
 from rollback.frontends.goals import FrontendGoal
 from rollback.frontends.planning import goal_of, goes_back, version_of
 from rollback.frontends.rerun_plans import RerunWorkflowPlan
-from rollback.frontends.settings import Frontend, Workflow
+from rollback.frontends.settings import Frontend
 from rollback.github import workflow_runs
 from rollback.github.releases import list_releases
+from rollback.github.settings import Workflow
 from rollback.github.workflow_runs import COMPLETED, MOST_ATTEMPTS, RERUN_DAYS, WorkflowRun
 from rollback.models import now
 from rollback.permissions import READ_STATIC_SITE

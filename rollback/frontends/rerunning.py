@@ -9,9 +9,9 @@ from rollback.convergence import Change, converge
 from rollback.errors import DeploymentFailed, OutcomeUnknown, RollbackError, SomebodyElseChanged, Transient
 from rollback.frontends.pages import Look
 from rollback.frontends.rerun_plans import RerunWorkflowPlan
-from rollback.frontends.settings import Workflow
 from rollback.github import workflow_runs
 from rollback.github.connection import GitHubConnection
+from rollback.github.settings import Workflow
 from rollback.github.workflow_runs import COMPLETED, Job, PendingDeployment, WorkflowRun
 from rollback.journal import Event
 

@@ -23,7 +23,7 @@ from rollback.errors import (
     ResourceMissing,
     RollbackError,
 )
-from rollback.frontends.settings import GitHub as Repository
+from rollback.github.settings import GitHub as Repository
 from rollback.models import now
 from rollback.redaction import Blackening, blacken
 

@@ -21,9 +21,9 @@ from rollback.errors import (
     ResourceMissing,
     RollbackError,
 )
-from rollback.frontends.settings import GitHub as Repository
 from rollback.github.connection import GitHubConnection, connect
 from rollback.github.releases import list_releases
+from rollback.github.settings import GitHub as Repository
 from rollback.github.workflow_runs import rerun
 
 TOKEN = "ghp_0123456789abcdefghijklmnopqrstuvwxyz"  # noqa: S105 - of nobody

@@ -14,9 +14,9 @@ import pytest
 from pydantic import SecretStr
 
 from rollback.errors import ArtifactUnfit, GitHubUnreachable, Permanent, UnknownRelease
-from rollback.frontends.settings import GitHub as Repository
 from rollback.github.connection import GitHubConnection, connect
 from rollback.github.releases import Asset, Published, download, find, get_signed_url, list_releases
+from rollback.github.settings import GitHub as Repository
 
 REPOSITORY = Repository(repository="fundrbolt/fundrbolt", vault="vault", secret="github-token")  # noqa: S106
 CONTENT = b"an archive" * 1000
