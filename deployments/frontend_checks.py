@@ -8,6 +8,7 @@ from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from rollback.context import Run
 from rollback.errors import RollbackError
 from rollback.frontends.pages import Look
+from rollback.frontends.planning import version_of
 from rollback.frontends.settings import Frontend, FrontendWay
 from rollback.github import releases as github_releases
 from rollback.github import workflow_runs
@@ -15,7 +16,7 @@ from rollback.github.access import ACTIVE, Access, get_access, get_workflow_stat
 from rollback.github.connection import GitHubConnection
 from rollback.github.releases import Published
 from rollback.github.settings import Workflow
-from rollback.github.workflow_runs import MOST_ATTEMPTS, RERUN_DAYS
+from rollback.github.workflow_runs import RERUN_DAYS
 from rollback.models import now
 from rollback.permissions import FRONTEND_ACTIONS
 from rollback.programs.repository import find_commit
@@ -121,8 +122,7 @@ def _check_rate(access: Access) -> Check:
 
 def _before(run: Run, releases: tuple[Published, ...], serving: set[str]) -> Published | None:
     """The newest release older than those that are served, whatever is known of it."""
-    versions = {name: each.frontend_version for name, each in run.manifest.releases.items()}
-    served = [each for each in releases if (versions.get(each.tag) or each.tag) in serving]
+    served = [each for each in releases if version_of(each.tag, run) in serving]
     older = [each for each in releases if served and each.published_at < served[0].published_at]
     return next((each for each in older if not each.preliminary), None)
 
@@ -168,9 +168,7 @@ async def _check_last_good(github: GitHubConnection, workflow: Workflow, release
     good = next((each for each in runs if each.succeeded), None)
     if good is None:
         return Check(HINT, f"no run of '{workflow.file}' for {release} has succeeded", OTHER_WAY)
-    age = now() - good.first_started_at
-    told = f"the last good run of '{workflow.file}' for {release}, {good.id}, is {age.days} days old"
-    if age > RERUN_DAYS or good.attempt > MOST_ATTEMPTS:
-        rule = f"run again {good.attempt - 1} times, and GitHub allows {RERUN_DAYS.days} days and {MOST_ATTEMPTS} times"
-        return Check(HINT, f"{told}, {rule}", OTHER_WAY)
-    return Check(GOOD, f"{told}: it can be run again until it is {RERUN_DAYS.days}")
+    told = f"the last good run of '{workflow.file}' for {release}, {good.id},"
+    if good.why_not_again:
+        return Check(HINT, f"{told} {good.why_not_again}", OTHER_WAY)
+    return Check(GOOD, f"{told} can be run again until {good.first_started_at + RERUN_DAYS:%Y-%m-%d}")

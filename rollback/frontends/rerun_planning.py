@@ -11,8 +11,7 @@ from rollback.frontends.settings import Frontend
 from rollback.github import workflow_runs
 from rollback.github.releases import list_releases
 from rollback.github.settings import Workflow
-from rollback.github.workflow_runs import COMPLETED, MOST_ATTEMPTS, RERUN_DAYS, WorkflowRun
-from rollback.models import now
+from rollback.github.workflow_runs import COMPLETED, WorkflowRun
 from rollback.permissions import READ_STATIC_SITE
 from rollback.side_by_side import side_by_side
 
@@ -38,8 +37,8 @@ class RerunPlanner:
         goals = await side_by_side(self._goal(name, each, release) for name, each in self._frontends.items())
         already_there = all(each.already_there for each in goals)
         found = self._last_good(await workflow_runs.list_runs(github, self._workflow.file, commit), release, commit)
-        if not already_there:
-            _check_may_run_again(found)
+        if found.why_not_again and not already_there:
+            raise RerunRefused(f"Workflow run {found.id} {found.why_not_again}.", remedy=OTHER_WAY)
         return RerunWorkflowPlan(
             procedure=self._run.header.procedure,
             environment=self._run.header.environment,
@@ -82,17 +81,3 @@ class RerunPlanner:
                 remedy="Look at workflow.file in the platform file.",
             )
         return good
-
-
-def _check_may_run_again(found: WorkflowRun) -> None:
-    age = now() - found.first_started_at
-    if age > RERUN_DAYS:
-        raise RerunRefused(
-            f"Workflow run {found.id} is {age.days} days old; GitHub runs again what is at most {RERUN_DAYS.days} old.",
-            remedy=OTHER_WAY,
-        )
-    if found.attempt > MOST_ATTEMPTS:
-        raise RerunRefused(
-            f"Workflow run {found.id} was run again {found.attempt - 1} times; GitHub allows {MOST_ATTEMPTS}.",
-            remedy=OTHER_WAY,
-        )

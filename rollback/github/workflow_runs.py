@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from rollback.github.connection import TIMEOUT_SECONDS, GitHubConnection, github_errors
-from rollback.models import Model
+from rollback.models import Model, now
 from rollback.redaction import blacken
 
 RERUN_DAYS = timedelta(days=30)
@@ -41,6 +41,16 @@ class WorkflowRun(Model):
     def succeeded(self) -> bool:
         """Whether its latest attempt ended well."""
         return self.status == COMPLETED and self.conclusion == SUCCESS
+
+    @property
+    def why_not_again(self) -> str:
+        """Why GitHub would not run it again, in words; empty where it would."""
+        age = now() - self.first_started_at
+        if age > RERUN_DAYS:
+            return f"is {age.days} days old; GitHub runs again what is at most {RERUN_DAYS.days} old"
+        if self.attempt > MOST_ATTEMPTS:
+            return f"was run again {self.attempt - 1} times; GitHub allows {MOST_ATTEMPTS}"
+        return ""
 
 
 class Job(Model):

@@ -40,7 +40,8 @@ async def test_what_each_frontend_serves_and_that_an_earlier_release_can_be_had_
         assert text in told
     assert re.search(r"✓ production: GitHub's rate limit: 4\d\d\d of 5000 requests left until \d\d:\d\d UTC", told)
     assert re.search(
-        r"✓ production: the last good run of 'deploy-frontend.yml' for v1\.2\.2, \d+, is [67] days old", told
+        r"✓ production: the last good run of 'deploy-frontend.yml' for v1\.2\.2, \d+, can be run again until 20\d\d-",
+        told,
     )
     assert len(world.changes_asked_for()) == before
 
