@@ -18,7 +18,7 @@ def _schema_fact(found: SchemaFit | None, target: Build) -> list[tuple[str, str]
 class SwapPlan(Plan):
     """Bring the slot's build into production by swapping the two."""
 
-    risk: ClassVar[Risk] = "low"
+    rated: ClassVar[Risk] = "low"
     resource_group: str
     app: str
     slot: str
@@ -110,7 +110,7 @@ class SwapPlan(Plan):
 class ImagePlan(Plan):
     """Put a release's image in place: on the slot first and then into production by a swap, or on the app itself."""
 
-    risk: ClassVar[Risk] = "low"
+    rated: ClassVar[Risk] = "low"
     resource_group: str
     app: str
     slot: str | None

@@ -48,6 +48,11 @@ class Plan(Model):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
+    def risk(self) -> Risk:
+        """Decides, with procedure and environment, whose approval is needed."""
+        return self.rated
+
+    @property
     def title(self) -> str:
         """What it does, in one line."""
         raise NotImplementedError
@@ -60,8 +65,8 @@ class Plan(Model):
         """The binding facts, for people."""
         raise NotImplementedError
 
-    risk: ClassVar[Risk] = "high"
-    """Decides, with procedure and environment, whose approval is needed; a kind of plan that says nothing is high."""
+    rated: ClassVar[Risk] = "high"
+    """The risk of this kind of plan; one that says nothing is high."""
     success: ClassVar[EndState] = EndState.ROLLED_BACK
     """The end state of a run that did what the plan says, and proved it."""
     unproven: ClassVar[EndState] = EndState.NOT_VERIFIED

@@ -81,7 +81,7 @@ class Tenant:
 class Restart(Plan):
     """A plan of a kind of its own."""
 
-    risk: ClassVar[Risk] = "medium"
+    rated: ClassVar[Risk] = "medium"
     app: str = "an-app"
 
     @property

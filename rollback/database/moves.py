@@ -11,7 +11,7 @@ from rollback.plans import Plan, Risk
 class MovePlan(Plan):
     """Stop and fence the server in use, and let everything that uses it follow to another one."""
 
-    risk: ClassVar[Risk] = "high"
+    rated: ClassVar[Risk] = "high"
 
     source: ServerId
     """The server in use, which is fenced and left."""

@@ -50,7 +50,7 @@ class FrontendGoal(Model):
 class FrontendsPlan(Plan):
     """Bring frontends back to a release."""
 
-    risk: ClassVar[Risk] = "low"
+    rated: ClassVar[Risk] = "low"
     release: str
     goes_back: bool = True
     """Whether it is older than what is served; False where it is known to be newer, so that nothing is called bad."""

@@ -33,7 +33,7 @@ class Counted(Model):
 class DowngradePlan(Plan):
     """Take the schema of an environment's database down to an earlier revision."""
 
-    risk: ClassVar[Risk] = "high"
+    rated: ClassVar[Risk] = "high"
     success: ClassVar[EndState] = EndState.DOWNGRADED
     unproven: ClassVar[EndState] = EndState.DOWNGRADED_NOT_VERIFIED
 
