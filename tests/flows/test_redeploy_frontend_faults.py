@@ -72,6 +72,18 @@ async def test_one_that_azure_ends_as_failed_each_time_is_told_and_the_other_is_
     assert [each.outcome for each in frontends.deployments(ADMIN)] == ["succeeded"]
 
 
+async def test_where_two_fail_both_are_told(frontends: Frontends) -> None:
+    for site in (WEB, ADMIN):
+        frontends.control.break_("swa-fails", site=site, times=3)
+    notes: list[str] = []
+    outcome = await redeploy(lambda entry: notes.append(entry.text) if entry.event is Event.NOTE else None)
+    assert outcome.end_state is EndState.NOTHING_CHANGED, outcome
+    assert f"Azure ended the deployment to '{WEB}' as failed. That was 3 times" in outcome.headline
+    (other,) = [each for each in notes if "That was 3 times" in each]
+    assert other.startswith(f"Azure ended the deployment to '{ADMIN}' as failed. That was 3 times; ")
+    assert frontends.all_served() == {V3}
+
+
 async def test_one_that_never_ends_is_unknown_until_it_is_known(frontends: Frontends, tmp_path: Path) -> None:
     file = frontends_file(tmp_path)
     content = file.read_text(encoding="utf-8").replace("deploy_timeout_seconds = 20", "deploy_timeout_seconds = 3")
