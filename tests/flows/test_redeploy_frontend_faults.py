@@ -142,6 +142,43 @@ async def test_what_was_deployed_since_the_plan_makes_it_stale(frontends: Fronte
     assert frontends.sent("POST", ZIP) == 0
 
 
+async def test_a_site_that_cannot_be_read_for_a_moment_was_not_deployed_to(frontends: Frontends) -> None:
+    def drop(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, "Approval"):
+            frontends.control.break_("drop-before", path="version.json|/$", host=f"{WEB}.azurestaticapps.net", times=2)
+
+    outcome = await redeploy(drop)
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert frontends.deployed() == ONCE
+
+
+async def test_after_a_try_that_failed_nothing_is_sent_to_a_site_that_cannot_be_read(frontends: Frontends) -> None:
+    frontends.control.break_("swa-fails", site=WEB, times=3)
+    failed = await redeploy(frontends=("web",))
+    assert failed.end_state is EndState.NOTHING_CHANGED, failed
+    frontends.control.break_("drop-before", path="version.json|/$", host=f"{WEB}.azurestaticapps.net", times=2)
+    unread = await redeploy(resume=failed.run)
+    assert unread.end_state is EndState.NOTHING_CHANGED, unread
+    assert "What users get cannot be read" in unread.headline
+    assert frontends.sent("POST", ZIP) == 3
+    again = await redeploy(resume=failed.run)
+    assert again.end_state is EndState.ROLLED_BACK, again
+
+
+async def test_what_was_deployed_to_one_while_the_other_was_brought_back_is_told_of_that_one(
+    frontends: Frontends,
+) -> None:
+    frontends.control.break_("swa-fails", site=ADMIN, times=3)
+    outcome = await redeploy()
+    assert outcome.end_state is EndState.PART_WAY, outcome
+    frontends.upload(ADMIN, V1)
+    again = await redeploy(resume=outcome.run)
+    assert again.end_state is EndState.PART_WAY, again
+    assert f"'{ADMIN}' was deployed to since the plan was made" in again.headline
+    assert again.next_steps[0] == f"This run changed nothing at '{ADMIN}'. Plan again."
+    assert (frontends.served(WEB), frontends.served(ADMIN)) == (V2, V1)
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "told"),
     [
