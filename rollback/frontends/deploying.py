@@ -141,7 +141,8 @@ class Deployer:
             raise Transient(f"What users get cannot be read: {look}.")
         if site.updated_at == self._updated_at:
             return
-        if look.version not in {target.serving, target.version}:
+        # Where it is not known what served before, an old version that is seen late is nobody's deployment.
+        if target.serving is not None and look.version not in {target.serving, target.version}:
             raise SomebodyElseChanged(
                 f"Somebody else deployed to '{target.app}' while we did: {look}.",
                 remedy="Nothing more is sent. Find out who it was, then plan again.",

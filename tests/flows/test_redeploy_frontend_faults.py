@@ -179,6 +179,23 @@ async def test_what_was_deployed_to_one_while_the_other_was_brought_back_is_told
     assert (frontends.served(WEB), frontends.served(ADMIN)) == (V2, V1)
 
 
+async def test_nobody_is_accused_where_what_was_served_before_is_unknown(frontends: Frontends, tmp_path: Path) -> None:
+    file = frontends_file(tmp_path)
+    content = file.read_text(encoding="utf-8").replace("deploy_timeout_seconds = 20", "deploy_timeout_seconds = 3")
+    file.write_text(content, encoding="utf-8")
+
+    def deploy_the_same(entry: Entry) -> None:
+        if entry.event is Event.SENDING:
+            frontends.upload(WEB, V3)
+
+    frontends.control.break_("drop-before", path="version.json|/$", host=f"{WEB}.azurestaticapps.net", times=2)
+    frontends.control.break_("swa-answer-lost-before", site=WEB, skip=1)
+    outcome = await redeploy(deploy_the_same, frontends=("web",), release=V2)
+    assert outcome.end_state is EndState.OUTCOME_UNKNOWN, outcome
+    assert "Its effect could not be seen within 3 s." in outcome.headline
+    assert frontends.sent("POST", ZIP) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "told"),
     [
