@@ -7,7 +7,7 @@ side with the others; everything reads first, does nothing where the goal is rea
 import asyncio
 
 from rollback.context import current
-from rollback.errors import NotVerified
+from rollback.errors import NotVerified, RollbackError
 from rollback.frontends.deploying import Deployer
 from rollback.frontends.goals import RECORD, VERIFY, FrontendsPlan
 from rollback.frontends.planning import FrontendPlanner
@@ -41,7 +41,7 @@ async def plan_redeploy_frontend(release: str, frontends: tuple[str, ...], reaso
 async def deploy_frontends(plan: RedeployFrontendPlan) -> None:
     """Let every frontend of the plan serve its target: all of them looked at first, then side by side.
 
-    One that fails does not stop the others; its error is raised when they have ended.
+    One that fails does not stop the others; the first error is raised when they have ended, the others are notes.
     """
     run = current()
     known = run.settings.frontends(plan.environment, [each.name for each in plan.frontends])
@@ -53,9 +53,11 @@ async def deploy_frontends(plan: RedeployFrontendPlan) -> None:
     run.where_things_stand = describe
     await side_by_side(each.check() for each in deployers)
     ended = await asyncio.gather(*(each.deploy() for each in deployers), return_exceptions=True)
-    for each in ended:
-        if isinstance(each, BaseException):
-            raise each
+    failed = [each for each in ended if isinstance(each, BaseException)]
+    for each in failed[1:]:
+        run.note(str(each) if isinstance(each, RollbackError) else repr(each))
+    if failed:
+        raise failed[0]
 
 
 @step(VERIFY, timeout_seconds=1200)

@@ -16,8 +16,9 @@ from rollback.models import Model
 from rollback.probes import json_field
 
 MOST_BYTES = 250 * 1024**2
+"""Static Web Apps' limit in the Free plan; 500 MB in the Standard plan, which is not told apart here."""
 MOST_FILES = 15_000
-"""Static Web Apps' limits in the Standard plan. Source: learn.microsoft.com, "Quotas in Azure Static Web Apps"."""
+"""Their limit in both plans. Source, also of the other: learn.microsoft.com, "Quotas in Azure Static Web Apps"."""
 PIECE_BYTES = 1024**2
 INDEX = "index.html"
 ENCRYPTED = 0x1

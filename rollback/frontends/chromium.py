@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rollback.errors import BrowserUnusable
 from rollback.models import Model
-from rollback.programs.process import clean_environment, run_in_group
+from rollback.programs.process import network_environment, run_in_group
 from rollback.redaction import blacken
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
@@ -89,8 +89,7 @@ async def _open(url: str, *flags: str) -> str:
     if program is None:
         raise BrowserUnusable("there is none on this machine")
     with tempfile.TemporaryDirectory(prefix="fundrbolt-rollback-", ignore_cleanup_errors=True) as folder:
-        environment = clean_environment() | {"HOME": folder}
-        environment |= {name: os.environ[name] for name in ("HTTPS_PROXY", "NO_PROXY") if name in os.environ}
+        environment = network_environment() | {"HOME": folder}
         await _trust(Path(folder), environment)
         said = await _dump([program, *flags], Path(folder), environment, url)
     if found := _NOT_LOADED.search(said):
@@ -106,7 +105,7 @@ async def _dump(program: list[str], folder: Path, environment: dict[str, str], u
         said.extend(piece[: max(0, MOST_BYTES - len(said))])
 
     root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root Chromium runs without its own sandbox only
-    proxy = environment.get("HTTPS_PROXY")
+    proxy = environment.get("https_proxy", environment.get("HTTPS_PROXY"))
     options = (*FLAGS, *root, *((f"--proxy-server={proxy}",) if proxy else ()))
     options = (*options, f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={VIRTUAL_MILLISECONDS}")
     try:

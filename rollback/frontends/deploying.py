@@ -120,13 +120,15 @@ class Deployer:
                 f"A deployment to '{target.app}' is in progress ({site.status}).",
                 remedy="Wait for it to end, or cancel it where it was started.",
             )
-        seen = (look.version, look.index_digest)
-        same = target.serving is None or seen == (target.serving, target.serving_index)
-        # What an earlier try of ours did not bring about leaves its time there.
-        if not same or (site.updated_at != target.updated_at and not self._was_sent):
+        moved, was_known = site.updated_at != target.updated_at, target.serving is not None
+        # What an earlier try of ours did not bring about leaves its time there: then only the site itself can tell.
+        if was_known and not look.known and moved and self._was_sent:
+            raise Transient(f"What users get cannot be read: {look}.")
+        other = was_known and look.known and (look.version, look.index_digest) != (target.serving, target.serving_index)
+        if other or (moved and not self._was_sent):
             raise PlanIsStale(
                 f"'{target.app}' was deployed to since the plan was made: {look}.",
-                remedy="Nothing was touched. Plan again.",
+                remedy=f"This run changed nothing at '{target.app}'. Plan again.",
             )
         self._updated_at = site.updated_at
 
@@ -139,7 +141,8 @@ class Deployer:
             raise Transient(f"What users get cannot be read: {look}.")
         if site.updated_at == self._updated_at:
             return
-        if look.version not in {target.serving, target.version}:
+        # Where it is not known what served before, an old version that is seen late is nobody's deployment.
+        if target.serving is not None and look.version not in {target.serving, target.version}:
             raise SomebodyElseChanged(
                 f"Somebody else deployed to '{target.app}' while we did: {look}.",
                 remedy="Nothing more is sent. Find out who it was, then plan again.",

@@ -79,10 +79,10 @@ class Browser:
     async def get(self, url: str, *, origin: str = "") -> Page:
         """One page; `origin` is the site on which a call is made."""
         headers = {"Cache-Control": "no-cache", **({"Origin": origin} if origin else {})}
-        query = {**httpx.URL(url).params, "probe": uuid.uuid4().hex}
+        asked = httpx.URL(url).copy_merge_params({"probe": uuid.uuid4().hex})
         try:
             async with self._gate:
-                response = await self._client.get(url, params=query, headers=headers)
+                response = await self._client.get(asked, headers=headers)
         except httpx.HTTPError as error:
             return Page(url, problem=error_words(error))
         return Page(

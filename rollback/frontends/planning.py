@@ -113,7 +113,7 @@ class FrontendPlanner:
         if any(entry.verdict is Verdict.BAD for entry in known):
             return ""
         if known:
-            return f"it was seen good in production on {max(entry.at for entry in known):%Y-%m-%d}"
+            return f"it was seen good in {self._environment} on {max(entry.at for entry in known):%Y-%m-%d}"
         workflow = self._run.settings.environments[self._environment].workflow
         if workflow is None:
             return ""

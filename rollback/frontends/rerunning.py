@@ -37,6 +37,8 @@ class Rerunner:
         self._github = github
         self._workflow = workflow
         self._plan = plan
+        self._states: dict[str, str] = {}
+        """What the last look showed: each job, and the environment that waits."""
 
     @property
     def change(self) -> str:
@@ -139,7 +141,7 @@ class Rerunner:
         except TimeoutError as error:
             raise OutcomeUnknown(
                 f"Workflow run {self._plan.workflow_run} has not ended within {self._workflow.timeout_seconds:g} s: "
-                f"{', '.join(f'{name}{SAYS}{state}' for name, state in self._latest().items()) or 'nothing was seen'}.",
+                f"{', '.join(f'{name}{SAYS}{state}' for name, state in self._states.items()) or 'nothing was seen'}.",
                 remedy=f"Look at {self._plan.url}; cancel it there, or resume this run to wait on.",
             ) from error
 
@@ -149,22 +151,25 @@ class Rerunner:
             seen = await self._look()
             if seen.run.attempt != self._plan.attempt:
                 await self._is_there()
-            for job in await self._jobs():
-                self._tell(job.name, job.conclusion or job.status)
-            if seen.pending is not None:
-                by = "" if seen.pending.may_approve else f" by a reviewer, on {self._plan.url}"
-                self._tell(f"environment '{seen.pending.environment}'", f"waits for its approval{by}")
+            states = {job.name: job.conclusion or job.status for job in await self._jobs()}
         except Transient as error:
-            self._tell("GitHub", error.message)
+            self._tell(self._states | {"GitHub": error.message})
             return None
+        if seen.pending is not None:
+            by = "" if seen.pending.may_approve else f" by a reviewer, on {self._plan.url}"
+            states[f"environment '{seen.pending.environment}'"] = f"waits for its approval{by}"
+        self._tell(states)
         return seen
 
-    def _tell(self, name: str, state: str) -> None:
+    def _tell(self, states: dict[str, str]) -> None:
         """Tell what is new: an earlier step may have told it."""
-        if self._latest().get(name) != state:
-            self._run.note(f"{name}{SAYS}{state}")
+        told = self._told()
+        for name, state in states.items():
+            if told.get(name) != state:
+                self._run.note(f"{name}{SAYS}{state}")
+        self._states = states
 
-    def _latest(self) -> dict[str, str]:
+    def _told(self) -> dict[str, str]:
         notes = (each.text.partition(SAYS) for each in self._run.journal.entries if each.event is Event.NOTE)
         return {name: state for name, says, state in notes if says}
 

@@ -18,11 +18,9 @@ from rollback.frontends.plans import FrontendTarget
 from rollback.frontends.settings import Frontend
 from rollback.models import Model
 from rollback.programs.output import Output, written_forms
-from rollback.programs.process import clean_environment, run_in_group
+from rollback.programs.process import network_environment, run_in_group
 from rollback.programs.repository import worktree
 
-PASSED_ON = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
-"""Of our environment, besides what every program gets: how the network is reached."""
 LAST_LINES = 20
 END_SECONDS = 5.0
 
@@ -40,8 +38,10 @@ async def run_script(run: Run, frontend: Frontend, target: FrontendTarget, token
     script = frontend.script
     if script is None:
         raise AssertionError("a script is run that the platform file does not have")
-    environment = clean_environment() | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {script.token_variable: token.get_secret_value(), script.app_variable: target.app}
+    environment = network_environment() | {
+        script.token_variable: token.get_secret_value(),
+        script.app_variable: target.app,
+    }
     output = Output(run.note, written_forms([token.get_secret_value()]))
     async with worktree(run.settings.repository.path or Path(), target.commit) as tree:
         try:

@@ -30,14 +30,19 @@ async def verify_frontend(browser: Browser, frontend: Frontend, target: Frontend
 async def _verify(browser: Browser, frontend: Frontend, target: FrontendGoal, address: str) -> Verified:
     host = urlsplit(address).netloc
     looks: list[Look] = []
+    served = False
     try:
         async with asyncio.timeout(frontend.verify_within_seconds):
             look = await _until_served(browser, frontend, target, address, looks)
+            served = True
             evidence, problems = await _look_closer(browser, frontend, look, address)
     except TimeoutError:
-        latest = str(looks[-1]) if looks else "no answer"
-        within = f"not {target.version} within {frontend.verify_within_seconds:g} s"
-        return Verified(host=host, evidence=(), problems=(f"{within}: {latest}",))
+        within = f"within {frontend.verify_within_seconds:g} s"
+        late = f"not {target.version} {within}: {looks[-1] if looks else 'no answer'}"
+        if served:
+            what = "its files, its calls and the page in a browser"
+            late = f"serves {target.version}, but {what} could not all be looked at {within}"
+        return Verified(host=host, evidence=(), problems=(late,))
     told = f"serves {target.version}, {IN_A_ROW} times in a row past every cache (of {len(looks)})"
     if target.contents is not None:
         told += f", with the archive's own index.html ({target.contents.index_digest[:19]}…)"

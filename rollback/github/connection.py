@@ -41,6 +41,8 @@ LONGEST_LIMIT_SECONDS = 60.0
 """A rate limit that is longer is told, and not waited for."""
 SHORTEST_LIMIT = timedelta(seconds=1)
 """GitHub tells whole seconds, and clocks differ."""
+NEEDED = "the token must be able to read contents, and to read and write actions, deployments and environments"
+"""As a fine-grained token's permissions for the repository are called."""
 UNTOLD_LIMIT = timedelta(seconds=60)
 """Of one whose length GitHub does not tell. Source: "wait for at least one minute"."""
 
@@ -155,7 +157,8 @@ def _from_status(what: str, error: "RequestFailed") -> RollbackError:
         )
     if status >= 500:
         return GitHubUnreachable(f"GitHub answers {status} about {what}.", remedy="See https://www.githubstatus.com.")
-    return Permanent(f"GitHub refuses {what}: {status} {_message(error)}")
+    remedy = f"Look whether the token may do that: {NEEDED}." if status == 403 else ""
+    return Permanent(f"GitHub refuses {what}: {status} {_message(error).removesuffix('.')}.", remedy=remedy)
 
 
 def _message(error: "RequestFailed") -> str:

@@ -14,11 +14,19 @@ LAST_WORDS_SECONDS = 2.0
 """How long output is awaited after the program's end, where somebody outside of its group holds the pipe open."""
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE")
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_NETWORK = (*_PROXIES, *(each.lower() for each in _PROXIES), "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
+"""How the network is reached. A proxy's variables are written in capital and in small letters; programs differ."""
 
 
 def clean_environment() -> dict[str, str]:
     """Of our environment what programs need, and none of its credentials."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+def network_environment() -> dict[str, str]:
+    """The same for programs that reach beyond this machine: with the way to the network."""
+    return clean_environment() | {name: os.environ[name] for name in _NETWORK if name in os.environ}
 
 
 class _Reader(asyncio.Protocol):

@@ -83,6 +83,17 @@ async def test_a_release_that_users_were_taken_off_is_not_chosen(frontends: Fron
     assert frontends.all_served() == {V1}
 
 
+async def test_where_a_release_was_seen_good_is_told(frontends: Frontends, tmp_path: Path) -> None:
+    file = frontends_file(tmp_path)
+    content = re.sub(r"environments\.production\.(frontends|workflow)", r"environments.staging.\1", file.read_text())
+    file.write_text(content, encoding="utf-8")
+    for release in (V2, V3):
+        await redeploy(environment="staging", frontends=("web",), release=release)
+    outcome = await redeploy(environment="staging", frontends=("web",), dry_run=True)
+    assert outcome.end_state is EndState.PLANNED, outcome
+    assert re.search(r"it was seen good in staging on \d{4}-\d\d-\d\d", frontends.told(outcome))
+
+
 async def test_the_platforms_own_script_runs_in_a_clean_worktree_of_the_tag(
     frontends: Frontends, tmp_path: Path
 ) -> None:

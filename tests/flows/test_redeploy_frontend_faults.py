@@ -72,6 +72,18 @@ async def test_one_that_azure_ends_as_failed_each_time_is_told_and_the_other_is_
     assert [each.outcome for each in frontends.deployments(ADMIN)] == ["succeeded"]
 
 
+async def test_where_two_fail_both_are_told(frontends: Frontends) -> None:
+    for site in (WEB, ADMIN):
+        frontends.control.break_("swa-fails", site=site, times=3)
+    notes: list[str] = []
+    outcome = await redeploy(lambda entry: notes.append(entry.text) if entry.event is Event.NOTE else None)
+    assert outcome.end_state is EndState.NOTHING_CHANGED, outcome
+    assert f"Azure ended the deployment to '{WEB}' as failed. That was 3 times" in outcome.headline
+    (other,) = [each for each in notes if "That was 3 times" in each]
+    assert other.startswith(f"Azure ended the deployment to '{ADMIN}' as failed. That was 3 times; ")
+    assert frontends.all_served() == {V3}
+
+
 async def test_one_that_never_ends_is_unknown_until_it_is_known(frontends: Frontends, tmp_path: Path) -> None:
     file = frontends_file(tmp_path)
     content = file.read_text(encoding="utf-8").replace("deploy_timeout_seconds = 20", "deploy_timeout_seconds = 3")
@@ -128,6 +140,60 @@ async def test_what_was_deployed_since_the_plan_makes_it_stale(frontends: Fronte
     assert f"'{WEB}' was deployed to since the plan was made" in outcome.headline
     assert (frontends.served(WEB), frontends.served(ADMIN)) == (V1, V3)
     assert frontends.sent("POST", ZIP) == 0
+
+
+async def test_a_site_that_cannot_be_read_for_a_moment_was_not_deployed_to(frontends: Frontends) -> None:
+    def drop(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, "Approval"):
+            frontends.control.break_("drop-before", path="version.json|/$", host=f"{WEB}.azurestaticapps.net", times=2)
+
+    outcome = await redeploy(drop)
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert frontends.deployed() == ONCE
+
+
+async def test_after_a_try_that_failed_nothing_is_sent_to_a_site_that_cannot_be_read(frontends: Frontends) -> None:
+    frontends.control.break_("swa-fails", site=WEB, times=3)
+    failed = await redeploy(frontends=("web",))
+    assert failed.end_state is EndState.NOTHING_CHANGED, failed
+    frontends.control.break_("drop-before", path="version.json|/$", host=f"{WEB}.azurestaticapps.net", times=2)
+    unread = await redeploy(resume=failed.run)
+    assert unread.end_state is EndState.NOTHING_CHANGED, unread
+    assert "What users get cannot be read" in unread.headline
+    assert frontends.sent("POST", ZIP) == 3
+    again = await redeploy(resume=failed.run)
+    assert again.end_state is EndState.ROLLED_BACK, again
+
+
+async def test_what_was_deployed_to_one_while_the_other_was_brought_back_is_told_of_that_one(
+    frontends: Frontends,
+) -> None:
+    frontends.control.break_("swa-fails", site=ADMIN, times=3)
+    outcome = await redeploy()
+    assert outcome.end_state is EndState.PART_WAY, outcome
+    frontends.upload(ADMIN, V1)
+    again = await redeploy(resume=outcome.run)
+    assert again.end_state is EndState.PART_WAY, again
+    assert f"'{ADMIN}' was deployed to since the plan was made" in again.headline
+    assert again.next_steps[0] == f"This run changed nothing at '{ADMIN}'. Plan again."
+    assert (frontends.served(WEB), frontends.served(ADMIN)) == (V2, V1)
+
+
+async def test_nobody_is_accused_where_what_was_served_before_is_unknown(frontends: Frontends, tmp_path: Path) -> None:
+    file = frontends_file(tmp_path)
+    content = file.read_text(encoding="utf-8").replace("deploy_timeout_seconds = 20", "deploy_timeout_seconds = 3")
+    file.write_text(content, encoding="utf-8")
+
+    def deploy_the_same(entry: Entry) -> None:
+        if entry.event is Event.SENDING:
+            frontends.upload(WEB, V3)
+
+    frontends.control.break_("drop-before", path="version.json|/$", host=f"{WEB}.azurestaticapps.net", times=2)
+    frontends.control.break_("swa-answer-lost-before", site=WEB, skip=1)
+    outcome = await redeploy(deploy_the_same, frontends=("web",), release=V2)
+    assert outcome.end_state is EndState.OUTCOME_UNKNOWN, outcome
+    assert "Its effect could not be seen within 3 s." in outcome.headline
+    assert frontends.sent("POST", ZIP) == 1
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     programs = tmp_path / "programs"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
-    for name in ("SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY"):
+    for name in ("SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
 
     def made(name: str, body: str) -> Path:
@@ -181,6 +181,16 @@ async def test_it_is_started_with_a_home_of_its_own_and_none_of_our_credentials(
     assert not {"--no-sandbox", "--ignore-certificate-errors"} & {*arguments}
     assert "of-the-operator" not in json.dumps(environment)
     assert not await asyncio.to_thread(Path(environment["HOME"]).exists)
+
+
+async def test_a_proxy_in_lower_case_letters_is_used_too(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example.org:3128")
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+    called = install("chromium", printing())
+    await look(URL)
+    ((arguments, _, environment),) = calls(called)
+    assert "--proxy-server=http://proxy.example.org:3128" in arguments
+    assert environment["no_proxy"] == "10.0.0.0/8"
 
 
 async def test_as_root_it_runs_without_a_sandbox_of_its_own(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,20 @@ async def test_a_site_is_asked_past_every_cache_for_its_version_and_index() -> N
     assert {each.headers["Cache-Control"] for each in requests} == {"no-cache"}
 
 
+async def test_a_call_is_made_with_its_whole_query() -> None:
+    asked = list[httpx.URL]()
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        await Browser(client).get(f"{SITE}/api?tag=new&tag=a%26b&limit=5&all=")
+    (url,) = asked
+    assert url.params.get_list("tag") == ["new", "a&b"]
+    assert {*url.params} == {"tag", "limit", "all", "probe"}
+
+
 @pytest.mark.parametrize("path", ["/", "/version.json"])
 @pytest.mark.parametrize(
     ("headers", "status", "told"),

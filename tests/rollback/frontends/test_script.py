@@ -121,9 +121,11 @@ async def test_our_credentials_are_not_passed_on_and_the_way_to_the_network_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "of-the-operator")
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.org:3128")
+    for name in ("HTTPS_PROXY", "https_proxy", "http_proxy", "no_proxy"):
+        monkeypatch.setenv(name, f"{name}.example.org")
     await world.sh("env")
-    assert "HTTPS_PROXY=http://proxy.example.org:3128" in world.notes
+    for name in ("HTTPS_PROXY", "https_proxy", "http_proxy", "no_proxy"):
+        assert f"{name}={name}.example.org" in world.notes
     assert "of-the-operator" not in world.told
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from itertools import count, cycle
 
 import pytest
@@ -20,7 +20,7 @@ from rollback.frontends.verification import verify_frontend
 from rollback.verification import Verified
 
 PAGE = '<script src="/app.js"></script><link rel="stylesheet" href="/app.css">'
-Answer = Callable[[Request], Response]
+Answer = Callable[[Request], Response | Awaitable[Response]]
 
 
 class Site:
@@ -39,7 +39,8 @@ class Site:
 
     async def handle(self, request: Request) -> Response:
         self.asked.append(request.path)
-        return self.answers[request.path](request)
+        answer = self.answers[request.path](request)
+        return await answer if isinstance(answer, Awaitable) else answer
 
     @staticmethod
     def call(status: int = 200, allowed: str = "") -> Response:
@@ -121,6 +122,28 @@ async def test_a_version_that_changes_from_one_instance_to_the_next_is_not_taken
     found = await site.verify(within_seconds=0.3)
     assert found.evidence == ()
     assert found.problems[0].startswith("not v1.2.2 within 0.3 s: 127.0.0.1 serves v1.2.")
+
+
+async def test_a_site_that_serves_it_and_answers_too_slowly_for_a_closer_look_is_told_as_that(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers, genuine = dict[float, asyncio.Timeout](), asyncio.timeout
+
+    def timing(seconds: float) -> asyncio.Timeout:
+        timers[seconds] = genuine(seconds)
+        return timers[seconds]
+
+    async def hang(_: Request) -> Response:
+        timers[77].reschedule(0)  # its time is over
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(verification.asyncio, "timeout", timing)
+    site.answers["/app.js"] = hang
+    found = await site.verify(within_seconds=77)
+    assert found.evidence == ()
+    assert found.problems == (
+        "serves v1.2.2, but its files, its calls and the page in a browser could not all be looked at within 77 s",
+    )
 
 
 async def test_a_version_that_comes_late_is_waited_for(site: Site) -> None:

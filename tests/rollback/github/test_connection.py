@@ -170,7 +170,12 @@ def test_a_github_that_goes_on_failing_is_told(github: GitHub) -> None:
             r"accept the token \(Bad credentials\).*\[github\] of the",
         ),
         (answer(404, "Not Found"), ResourceMissing, "shows no list of releases.*token may read the repository"),
-        (answer(403, "Resource not accessible"), Permanent, "refuses list of.*: 403 Resource not accessible"),
+        (
+            answer(403, "Resource not accessible"),
+            Permanent,
+            r"refuses list of.*: 403 Resource not accessible\. .*the token must be able to read contents, and to "
+            r"read and write actions, deployments and environments",
+        ),
         (httpx.Response(422, text="<html>"), Permanent, "refuses list of.*: 422 without a message"),
         (httpx.Response(422, json=["no"]), Permanent, "422 without a message"),
     ],
