@@ -16,6 +16,7 @@ from sandbox.front import Answer
 from sandbox.insights.book import platform, telemetry
 from sandbox.processes import START_SECONDS, Worker
 from sandbox.state import Site, Slot
+from sandbox.web import payments
 from sandbox.world import World
 
 ROUTING: Final = "x-ms-routing-name"
@@ -103,13 +104,15 @@ class FrontEnd:
     def _count(self, site: Site, slot: Slot, answer: Forwarded, seconds: float) -> None:
         book = self._world.book
         book.count(platform(site.name, slot.name), answer.status, seconds)
-        # An app tells of what it answered itself; the fault `app-error` plays the app.
+        # An app tells of what it answered itself; the faults `app-error` and `payments-slow` play the app.
         if isinstance(answer, aiohttp.ClientResponse) or answer.status == APP_FAILED[0]:
             book.count(telemetry(site.name, slot.name), answer.status, seconds)
 
     @asynccontextmanager
     async def _answered(self, request: web.Request, site: Site, asked: Slot, slot: Slot) -> AsyncGenerator[Forwarded]:
         refusal = await self._refusal(slot)
+        if refusal is None and payments.gives_up(self._world, request, slot):
+            refusal = APP_FAILED
         worker = await self._worker(site, slot) if refusal is None else None
         if worker is None or worker.port is None or worker.pid is None:
             yield page(refusal or (APPLICATION_ERROR if slot.state == "Running" else STOPPED))

@@ -11,6 +11,7 @@ from sandbox.web import (
     lifecycle,
     logs,
     operations,
+    payments,
     publishing,
     resources,
     swap,
@@ -30,7 +31,7 @@ ROUTES: list[Route] = [
     *logs.ROUTES,
     *tags.ROUTES,
 ]
-FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS, *instance_faults.KINDS]
+FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS, *instance_faults.KINDS, payments.KIND]
 
 
 def resume(world: World) -> None:

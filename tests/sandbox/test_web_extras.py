@@ -5,6 +5,7 @@ from azure.mgmt.web.models import SiteConfigResource, StringDictionary
 from azure_names import APP, GROUP, PRODUCTION_HOST, SITE, SLOT, STAGING_HOST, SUBSCRIPTION
 
 from sandbox.container_logs import MOST_LINES, ContainerLogs
+from sandbox.errors import SandboxError
 from sandbox.start import pinned
 
 TAGS = "/providers/Microsoft.Resources/tags/default"
@@ -144,6 +145,31 @@ async def test_settings_with_which_nothing_starts_take_the_slot_down(sdk, https,
 
     await eventually(down)
     assert "FAILURE_SHARE must be a number" in await logs(sdk, "staging")
+
+
+async def test_an_app_that_gives_up_sooner_than_a_slow_payment_provider_answers_takes_no_donations(sdk, https, control):
+    async def statuses() -> tuple[int, int]:
+        url = f"https://{STAGING_HOST}/api/v1/donations"
+        donation = {"amount_cents": 500, "currency": "USD", "donor": "Ada"}
+        return (await https.post(url, json=donation)).status_code, (await https.get(url)).status_code
+
+    async def patience(seconds: str) -> None:
+        settings = (await sdk.web_apps.list_application_settings_slot(GROUP, APP, "staging")).properties
+        told = StringDictionary(properties={**settings, "PAYMENT_TIMEOUT_SECONDS": seconds})
+        await sdk.web_apps.update_application_settings_slot(GROUP, APP, "staging", told)
+
+    control.break_("payments-slow", seconds=2)
+    assert await statuses() == (201, 200)
+    await patience("1")
+    assert await statuses() == (500, 200)
+    await patience("2")
+    assert await statuses() == (201, 200)
+    control.break_("payments-slow", seconds=3)
+    assert await statuses() == (500, 200)
+    control.repair("payments-slow")
+    assert await statuses() == (201, 200)
+    with pytest.raises(SandboxError, match="no app waits longer than 30 seconds"):
+        control.break_("payments-slow", seconds=31)
 
 
 async def test_logs_follow_the_process_in_a_swap(sdk, arm, https, swapped, eventually):
