@@ -30,6 +30,7 @@ def references(value: Any, context: Context) -> list[str]:
 
     def leaf(text: str, where: Context) -> None:
         if is_expression(text):
+            _require_known(parse(text), where)
             found.extend(_referenced(parse(text), where))
 
     _walk(value, context, leaf)
@@ -238,7 +239,6 @@ def _referenced(expression: Expression, context: Context) -> Iterator[str]:
     if not isinstance(expression, Function):
         return
     name, arguments = expression.name.lower(), expression.arguments
-    _require_known(expression, context)
     if name == "if" and len(arguments) == 3:
         taken = _known(arguments[0], context)
         arguments = arguments if not isinstance(taken, bool) else (arguments[0], arguments[1 if taken else 2])
@@ -250,13 +250,20 @@ def _referenced(expression: Expression, context: Context) -> Iterator[str]:
             yield named
 
 
-def _require_known(function: Function, context: Context) -> None:
+def _require_known(expression: Expression, context: Context) -> None:
     """Find before anything is deployed what is certain to fail then."""
-    name = function.name.lower()
+    if isinstance(expression, Member):
+        _require_known(expression.of, context)
+        _require_known(expression.key, context)
+    if not isinstance(expression, Function):
+        return
+    name = expression.name.lower()
     if name not in LAZY and not _is_known(name):
-        raise UnsupportedError(f"The template function '{function.name}'")
+        raise UnsupportedError(f"The template function '{expression.name}'")
     if name == "parameters":
-        _value(function, context)
+        _value(expression, context)
+    for argument in expression.arguments:
+        _require_known(argument, context)
 
 
 def _known(expression: Expression, context: Context) -> Any:

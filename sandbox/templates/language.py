@@ -121,10 +121,9 @@ class _Parser:
             return Literal(int(self.take("IntegerLiteral")))
         name = self.take("Identifier")
         self.take("LeftParenthesis")
-        arguments: list[Expression] = []
-        while self._next != "RightParenthesis":
-            if arguments:
-                self.take("Comma")
+        arguments: list[Expression] = [] if self._next == "RightParenthesis" else [self.expression()]
+        while self._next == "Comma":
+            self.take("Comma")
             arguments.append(self.expression())
         self.take("RightParenthesis")
         return Function(name, tuple(arguments))

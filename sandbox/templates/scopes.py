@@ -127,7 +127,7 @@ def subscription_json(scope: Scope) -> dict[str, Any]:
 def group_json(scope: Scope) -> dict[str, Any]:
     """What resourceGroup() tells; there is none in a subscription's template."""
     if scope.group is None:
-        raise ExpressionError("The template function 'RESOURCEGROUP' is not expected at this location.")
+        raise ExpressionError("The template function 'resourceGroup' is not expected at this location.")
     return {
         "id": scope.id,
         "name": scope.group,

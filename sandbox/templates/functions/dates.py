@@ -14,19 +14,17 @@ from sandbox.templates.functions.signature import TEXT, Builtin, failed
 DURATION = TypeAdapter(timedelta)
 """ISO 8601; a year has 365 days and a month 30, as for Azure."""
 COMPACT, UNIVERSAL = "yyyyMMddTHHmmssZ", "u"
-PARTS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
-WORD = re.compile(r"[A-Za-z]+")
+PARTS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "T": "T", "Z": "Z"}
+RUN = re.compile(r"([A-Za-z%])\1*")
 
 
 def written(instant: datetime, form: str) -> str:
     """An instant in one of .NET's formats: of parts of two or four digits, or the universal sortable one."""
     if form == UNIVERSAL:
         return f"{instant:%Y-%m-%d %H:%M:%SZ}"
-    made = re.sub("|".join(PARTS), lambda match: PARTS[match[0]], form)
-    unknown = set(WORD.findall(re.sub(r"%[YmdHMS]", " ", made))) - {"T", "Z"}
-    if unknown or "%" in form:
+    if any(run[0] not in PARTS for run in RUN.finditer(form)):
         raise UnsupportedError(f"The date format '{form}'")
-    return instant.strftime(made)
+    return instant.strftime(RUN.sub(lambda run: PARTS[run[0]], form))
 
 
 def _date_time_add(base: str, duration: str, form: str = UNIVERSAL) -> str:
