@@ -366,6 +366,13 @@ def test_what_is_not_done_here_is_named(made: dict[str, Any], name: str):
         expand(made, {}, AT_GROUP)
 
 
+def test_a_list_function_with_more_than_a_resource_and_a_version_is_named():
+    source = storage("a", properties={"x": "[listAccountSas('b', '2023-05-01', createObject())]"})
+    made = expand(template(source, storage("b")), {}, AT_GROUP).resources[1]
+    with pytest.raises(UnsupportedError, match="The third argument of 'listAccountSas'"):
+        made.body(Deployed(b={"properties": {}}))
+
+
 def test_a_template_for_another_scope_is_refused():
     assert "is not supported at this scope" in refusal(template(kind=SUBSCRIPTION_KIND)).message
     assert "is not supported at this scope" in refusal(template(), AT_SUBSCRIPTION).message
