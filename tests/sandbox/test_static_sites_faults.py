@@ -220,6 +220,7 @@ async def up(folder: Folder) -> AsyncIterator[Up]:
         for each in made:
             await each.cancel_background()
             await each.clusters.stop()
+            await each.caches.stop()
 
     async def begin() -> World:
         await stop()
