@@ -70,7 +70,7 @@ def _matches(resource: dict[str, Any], field: str, value: str) -> bool:
             return value in tags.values()
         case "location":
             # Some providers write `East US`, clients ask for `eastus`.
-            return str(resource["location"]).replace(" ", "").lower() == value.replace(" ", "").lower()
+            return str(resource.get("location", "")).replace(" ", "").lower() == value.replace(" ", "").lower()
         case _:
             found = str(resource["name"])
     return found.lower() == value.lower()

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sandbox.asking import Inside, Nobody
 from sandbox.container_logs import ContainerLogs
+from sandbox.deployments import history as template_history
 from sandbox.deployments.model import WhatIfResult
 from sandbox.folder import Folder, Secrets
 from sandbox.github import start as github
@@ -84,6 +85,7 @@ class World:
         furnish(state, self.secrets.signing_key, self.secrets.github_token)
         furnish_static_sites(state, self.folder.root)
         plain_resources.furnish(state)
+        template_history.furnish(state)
         state.github = github.begin()
         return state
 
