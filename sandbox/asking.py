@@ -44,7 +44,8 @@ class Answer:
     @property
     def resource(self) -> dict[str, Any]:
         """The body of an answer that is a resource; empty for any other."""
-        return cast("dict[str, Any]", self.body) if isinstance(self.body, dict) else {}
+        body = self.body
+        return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
     @property
     def status_word(self) -> str:

@@ -32,7 +32,7 @@ from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
 from sandbox.postgresql import service as microsoft_postgresql
 from sandbox.postgresql.front import Front
-from sandbox.providers import plain
+from sandbox.providers import plain, tags
 from sandbox.proxy import ConnectProxy
 from sandbox.recording import Recorder
 from sandbox.redis import service as microsoft_cache
@@ -66,6 +66,7 @@ ROUTES = [
     *microsoft_insights.ROUTES,
     *static_sites.ROUTES,
     *plain.ROUTES,
+    *tags.ROUTES,
     *arm_deployments.ROUTES,
 ]
 FAULTS: list[Kind] = [

@@ -176,3 +176,17 @@ async def test_plain_resources_are_in_the_list_of_all_resources(resources):
     await put(resources, STORAGE, STORAGE_VERSION, {"location": "eastus"})
     found = [each.name async for each in resources.list(filter="resourceType eq 'Microsoft.Storage/storageAccounts'")]
     assert found == ["fundrboltreceipts", "fundrboltreports"]
+
+
+@pytest.mark.parametrize("scope", [PLAN, VAULT, SERVER, COMPONENT, GROUP.removesuffix("/providers")])
+async def test_azures_tags_are_those_of_the_resource_itself(arm, scope, eventually):
+    path = f"{scope}/providers/Microsoft.Resources/tags/default"
+    before = (await arm.ask("GET", path)).json()["properties"]["tags"]
+    change = {"operation": "Merge", "properties": {"tags": {"owner": "platform"}}}
+    assert (await arm.ask("PATCH", path, json=change)).json()["properties"]["tags"] == {**before, "owner": "platform"}
+
+    async def there() -> bool:
+        version = "2023-12-01" if scope == PLAN else "2025-05-01"
+        return (await arm.ask("GET", scope, query={"api-version": version})).json()["tags"].get("owner") == "platform"
+
+    await eventually(there)
