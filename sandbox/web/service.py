@@ -14,6 +14,7 @@ from sandbox.web import (
     payments,
     publishing,
     resources,
+    sites,
     swap,
     swap_faults,
     tags,
@@ -30,6 +31,7 @@ ROUTES: list[Route] = [
     *publishing.ROUTES,
     *logs.ROUTES,
     *tags.ROUTES,
+    *sites.ROUTES,
 ]
 FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS, *instance_faults.KINDS, payments.KIND]
 

@@ -31,14 +31,14 @@ async def test_tags_are_patched_and_no_process_notices(sdk, arm, control):
     }
     assert (await sdk.web_apps.get(GROUP, APP)).tags == RECORD
     assert control.status().sites["production"].slots["production"].pid == first
-    assert (await arm.ask("PATCH", SITE, json={"properties": {"httpsOnly": False}})).status_code == 501
+    assert (await arm.ask("PATCH", SITE, json={"properties": {"unheardOf": 1}})).status_code == 501
 
 
-async def test_a_whole_site_is_put_back_with_other_tags_and_nothing_else(arm):
+async def test_a_whole_site_is_put_back_and_what_cannot_be_honoured_is_refused(arm):
     site = (await arm.ask("GET", SITE)).json()
     put = await arm.ask("PUT", SITE, json={**site, "tags": RECORD})
     assert (put.status_code, put.json()["tags"]) == (200, RECORD)
-    for change in ({"httpsOnly": False}, {"siteConfig": {"linuxFxVersion": pinned("v1.2.1")}}, {"unheardOf": 1}):
+    for change in ({"serverFarmId": "/other"}, {"reserved": False}, {"unheardOf": 1}):
         refused = await arm.ask("PUT", SITE, json={**site, "properties": {**site["properties"], **change}})
         assert (refused.status_code, next(iter(change)) in refused.text) == (501, True)
     assert (await arm.ask("GET", SITE)).json()["tags"] == RECORD
@@ -235,11 +235,13 @@ async def test_every_resource_is_listed_to_those_who_may_see_it(arm, control):
     apps = {APP, "fundrbolt-production-worker", "fundrbolt-staging-api", "fundrbolt-dev-api"}
     assert await listed("resourceType eq 'Microsoft.Web/sites'") == apps
     assert await listed("resourceGroup eq 'fundrbolt-dev-rg' and name eq 'fundrbolt-dev-api'") == {"fundrbolt-dev-api"}
-    assert await listed("tagName eq 'environment' and tagValue eq 'dev'") == {"fundrbolt-dev-api"}
+    assert await listed("tagName eq 'environment' and tagValue eq 'dev'") == {"fundrbolt-dev-api", "fundrbolt-dev-plan"}
     static = await listed("location eq 'eastus2'")
     assert static == {"fundrbolt-production-web", "fundrbolt-production-admin", "fundrbolt-staging-web"}
-    assert await listed("location eq 'eastus'") == everything - static
-    assert await listed(scope=f"{path}/resourceGroups/fundrbolt-dev-rg") == {"fundrbolt-dev-api"}
+    # A database of a cache says no location.
+    assert await listed("location eq 'eastus'") == everything - static - {"default"}
+    everything_of_dev = {"fundrbolt-dev-api", "fundrbolt-dev-plan"}
+    assert await listed(scope=f"{path}/resourceGroups/fundrbolt-dev-rg") == everything_of_dev
     assert (await arm.ask("GET", f"{path}/resources", query={"$filter": "x"})).status_code == 501
     arm.token = control.token("intern", "https://management.azure.com/.default")
     assert await listed() == set()
