@@ -191,7 +191,8 @@ class World:
     def base_environment(self, site: Site) -> dict[str, str]:
         """What every process on the app's side of the network gets."""
         # libpq's own name for the authorities that it trusts.
-        return BASE_ENVIRONMENT | {SITE_NAME: site.name, "PGSSLROOTCERT": str(self.folder.ca_bundle)}
+        authorities = str(self.folder.ca_bundle)
+        return BASE_ENVIRONMENT | {SITE_NAME: site.name, "PGSSLROOTCERT": authorities, "REDIS_CA_FILE": authorities}
 
     def instances_of(self, place: Place) -> list[str]:
         """The ids of the instances that a place must run on. Slots of an app, and apps of a plan, share them."""

@@ -74,6 +74,8 @@ def furnish(state: State, seed: str, github_token: str) -> None:
         for slot in site.slots.values():
             slot.content.settings["DATABASE_URL"] = reference(vault_name, database)
             slot.content.settings["REDIS_URL"] = reference(vault_name, cache)
+            if site is staging:
+                slot.content.settings["REDIS_CLUSTER"] = "on"
     assign_roles(state)
 
 

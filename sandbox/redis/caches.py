@@ -209,5 +209,5 @@ async def _serving(cache: Cache, nodes: list[Node]) -> None:
         return
     async with asyncio.timeout(CLUSTER_SECONDS):
         for node in nodes:
-            while "cluster_state:ok" not in str(await node.client.execute_command("CLUSTER INFO")):  # noqa: ASYNC110 - the node tells nobody
+            while (await node.client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110 - the node tells nobody
                 await asyncio.sleep(POLL_SECONDS)
