@@ -5,7 +5,7 @@ import ipaddress
 import ssl
 import struct
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class RedisFront:
         except OSError:
             writer.close()
             return
-        there = asyncio.ensure_future(self._pass_on(reader, back_reader, back_writer))
+        there = asyncio.ensure_future(self._pass_on(reader, back_writer))
         back = asyncio.ensure_future(self._copy(back_reader, writer))
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
@@ -134,23 +134,17 @@ class RedisFront:
             await asyncio.gather(there, back, return_exceptions=True)
             writer.transport.abort()
             back_writer.close()
+            with suppress(OSError):
+                await back_writer.wait_closed()
 
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, back: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             if self.cut_before and self.cut_before(data):
                 return
-            after = self.cut_after is not None and self.cut_after(data)
-            if after:
-                writer.write(data)
-                # Whatever else was on its way to the server is in its order before this.
-                writer.write(b"*1\r\n$4\r\nPING\r\n")
-                await writer.drain()
-                await asyncio.sleep(0)
-                return
             writer.write(data)
             await writer.drain()
+            if self.cut_after and self.cut_after(data):
+                return
 
     @staticmethod
     async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -40,13 +40,19 @@ class Valkey:
         self.folder = folder
         self.port = free_port()
         self.front: RedisFront
-        self._options = [*options, *(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"] if cluster else [])]
+        self.bus_port = free_port()
+        self._options = options
+        self._cluster = cluster
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
         """Start it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self.folder}
+        if self._cluster:
+            # What clients are told of a node is where its TLS is. Its port for the others would be its own and 10,000.
+            announced = {"cluster-announce-client-port": self.front.port, "cluster-port": self.bus_port}
+            settings |= {"cluster-enabled": "yes", "cluster-node-timeout": 2000, **announced}
         command = [str(BINARY), *(str(part) for name, value in settings.items() for part in (f"--{name}", value))]
         environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.mxfast=0"}
         with (self.folder / "log").open("ab") as log:
@@ -120,10 +126,9 @@ class Cluster:
         for number, node in enumerate(self.nodes):
             last = min(SLOTS, share * (number + 1)) - 1
             await node.command("CLUSTER", "ADDSLOTSRANGE", share * number, last)
-            # What a client is told of a node is where its TLS is.
-            await node.command("CONFIG", "SET", "cluster-announce-client-port", node.front.port)
             await node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            await node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        for node in self.nodes[1:]:
+            await node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self.nodes[0].bus_port)
         async with asyncio.timeout(READY_SECONDS):
             while not await self._is_whole():  # noqa: ASYNC110 - a cluster tells nobody that it is one
                 await asyncio.sleep(0.02)
@@ -135,7 +140,7 @@ class Cluster:
                 slots = await node.command("CLUSTER", "SLOTS")
             except RedisError:
                 return False
-            if "ok" not in str(told) or len(slots) != len(self.nodes):
+            if b"cluster_state:ok" not in told or len(slots) != len(self.nodes):
                 return False
         return True
 
@@ -185,8 +190,8 @@ async def running_cluster(folder: Path) -> AsyncGenerator[Cluster]:
     async with AsyncExitStack() as stack:
         for node in nodes:
             stack.callback(node.kill)
-            await node.start()
             node.front = await stack.enter_async_context(RedisFront(certificate, node.port).listening())
+            await node.start()
         cluster = Cluster(nodes)
         await cluster.meet()
         yield cluster

@@ -145,7 +145,7 @@ class Server:
         """Close the connection; the next question opens another one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
 
 
 def _make_connection(address: Address, key: SecretStr, seconds: float) -> "AbstractConnection":

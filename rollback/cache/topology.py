@@ -9,6 +9,9 @@ from rollback.cache.servers import AccessKeys, Address, Server
 from rollback.errors import CacheMoved
 
 MASTER = "master"
+SLOTS = 16384
+MOVING = b" ["
+"""Stands before each slot that moves, in a node's line of CLUSTER NODES."""
 Facts = dict[str, str]
 
 
@@ -113,6 +116,11 @@ class Finder:
         facts, keys = await _look(server)
         if facts.get("role", MASTER) != MASTER:
             raise CacheMoved(f"The server at {server.address} is a replica now: it failed over.")
+        if slots:
+            (nodes,) = await server.ask(("CLUSTER", "NODES"))
+            # A key could go from where it was not looked at yet to where everything was.
+            if any(b"myself" in line and MOVING in line for line in nodes.splitlines()):
+                raise CacheMoved(f"Slots are moving to or from the server at {server.address}.")
         return Primary(server, facts.get("run_id", ""), facts, keys, slots)
 
     async def close(self) -> None:
@@ -129,6 +137,3 @@ async def _look(server: Server) -> tuple[Facts, int]:
 def _require_all_slots(ranges: Iterable[tuple[int, int]]) -> None:
     if sum(last - first + 1 for first, last in ranges) != SLOTS:
         raise CacheMoved("Not every slot of the cluster has a server: it fails over, or it is broken.")
-
-
-SLOTS = 16384
