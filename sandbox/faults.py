@@ -8,7 +8,7 @@ from sandbox.errors import SandboxError, UnknownFaultError
 from sandbox.state import Fault
 from sandbox.world import World
 
-IDENTITY = ("environment", "slot", "action", "principal", "tag", "metric", "server", "site")
+IDENTITY = ("environment", "slot", "action", "principal", "tag", "metric", "server", "site", "cache")
 """Two lasting faults that agree in these are the same one: the later replaces the earlier."""
 
 

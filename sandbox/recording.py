@@ -18,6 +18,8 @@ SECRET_NAMES = {
     "instrumentationkey",
     "connectionstring",
     "apikey",
+    "primarykey",
+    "secondarykey",
     "appzipurl",
     "value",
     "valueincurrentslot",

@@ -223,6 +223,21 @@ check_databases() { # a server is restored beside its source, stopped, started a
         "$("$az" postgres flexible-server list "${pg[@]}" --query '[].name' --output tsv | xargs)"
 }
 
+check_caches() {
+    local one=(--resource-group fundrbolt-production-rg --name fundrbolt-production-redis) key
+    same "redis list" "fundrbolt-production-redis" "$("$az" redis list --query '[].name' --output tsv | xargs)"
+    same "redis show" "Succeeded 6380" \
+        "$("$az" redis show "${one[@]}" --query '[provisioningState, sslPort]' --output tsv | xargs)"
+    key="$("$az" redis list-keys "${one[@]}" --query primaryKey --output tsv)"
+    same "redis list-keys" "44" "${#key}"
+    sha256sum <<<"$key" >"$folder/key"
+    key="$("$az" redis regenerate-keys "${one[@]}" --key-type Primary --query primaryKey --output tsv)"
+    same "redis regenerate-keys" "another" \
+        "$(sha256sum <<<"$key" | cmp --quiet - "$folder/key" && echo "the same" || echo another)"
+    "$az" redis flush "${one[@]}" --yes --output none
+    same "redis flush" "Succeeded" "$("$az" redis show "${one[@]}" --query provisioningState --output tsv)"
+}
+
 check_log_tail() { # it never ends by itself: it is stopped when the line has come
     : >"$folder/tail"
     # Before it streams, the command asks the app for its front page, past the proxy: only that is left out.
@@ -308,6 +323,7 @@ check_roles
 check_metrics
 check_resources
 check_databases
+check_caches
 check_log_tail
 check_ssh "0 7"
 check_ssh "1 7" --slot staging

@@ -6,7 +6,7 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from sandbox.fundrbolt.pages import CacheUnavailableError
 from sandbox.fundrbolt.settings import CacheSettings
@@ -46,7 +46,7 @@ class Cache:
             raise CacheUnavailableError("it failed just now")
         try:
             return await self._client().execute_command(*command)
-        except (RedisError, OSError, ValueError) as error:
+        except (RedisClusterException, RedisError, OSError, ValueError) as error:
             self._rests_until = time.monotonic() + REST_SECONDS
             raise CacheUnavailableError(type(error).__name__) from error
 

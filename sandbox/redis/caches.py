@@ -178,6 +178,10 @@ class Caches:
             await asyncio.to_thread(shutil.rmtree, self._folder / cache.name, ignore_errors=True)
             self._begin.pop(cache.name, None)
             return
+        if cache.kind == "redis":
+            for node in self.nodes(cache):
+                # It may have been in the middle of a failover.
+                await node.run("REPLICAOF", "NO", "ONE")
         await self.apply(cache)
         if self._begin.get(cache.name) != await self._changes(cache):
             for node in self.nodes(cache):

@@ -140,11 +140,33 @@ class Front:
                 except hiredis.ProtocolError:
                     connection.writer.write(NO_PROTOCOL)
                     return
-                for command in commands:
-                    name = connection.note(command)
-                    self._world.caches.deletions.note(connection.cache.name, name, len(command) - 1)
-                writer.write(chunk)
+                if not obstacles.any_for(self._world, connection.cache):
+                    for command in commands:
+                        self._note(connection, command)
+                    writer.write(chunk)
+                elif not await self._hindered(connection, commands, writer):
+                    return
                 await writer.drain()
+
+    def _note(self, connection: Connection, command: list[bytes]) -> str:
+        name = connection.note(command)
+        self._world.caches.deletions.note(connection.cache.name, name, len(command) - 1)
+        return name
+
+    async def _hindered(self, connection: Connection, commands: list[list[bytes]], writer: StreamWriter) -> bool:
+        """Pass commands on one by one, as the faults have it; False once the connection has ended."""
+        for command in commands:
+            name = connection.note(command)
+            met = await obstacles.meet(self._world, connection.cache, name, command)
+            if met.drop != "before":
+                self._note(connection, command)
+                writer.write(met.raw)
+                await writer.drain()
+            if met.drop is not None:
+                # Valkey does what it has got before it notices that nobody listens.
+                connection.writer.transport.abort()
+                return False
+        return True
 
 
 def _commands(parser: hiredis.Reader) -> list[list[bytes]]:
