@@ -61,7 +61,9 @@ def to_regex(pattern: str) -> bytes:
 
     The key without a name is matched by `*` alone: the server compares nothing then.
     """
-    return (b"" if pattern == "*" else b"(?!\\Z)") + b"".join(_regex_of(atom) for atom in parse(pattern))
+    atoms = parse(pattern)
+    something = b"(?!\\Z)" if pattern != "*" and set(atoms) == {STAR} else b""
+    return something + b"".join(_regex_of(atom) for atom in atoms)
 
 
 def _regex_of(atom: Atom) -> bytes:
@@ -71,6 +73,8 @@ def _regex_of(atom: Atom) -> bytes:
         return b"."
     if not atom:
         return b"(?!)"
+    if len(atom) == 1:
+        return re.escape(bytes(atom))
     return b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(atom)) + b"]"
 
 

@@ -83,13 +83,16 @@ class Server:
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         """All answers, refusals among them. A connection that was not read to the end is closed."""
+        from hiredis import pack_command
         from redis.exceptions import RedisError
 
         connection = await self._open()
+        # redis-py packs argument by argument in Python: of a page of keys that would be most of the work.
+        packed = [pack_command(each) for each in commands]
         whole = False
         try:
             async with asyncio.timeout(self._seconds):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                await connection.send_packed_command(packed, check_health=False)
                 answers = [await self._read(connection) for _ in commands]
             whole = True
         except (RedisError, OSError, TimeoutError) as error:
@@ -131,7 +134,7 @@ class Server:
         """A connection signed in with a key; none where it is not accepted."""
         from redis.exceptions import AuthenticationError, RedisError
 
-        connection = _make_connection(self.address, key, self._seconds)
+        connection = _make_connection(self.address, key)
         try:
             async with asyncio.timeout(CONNECT_SECONDS + self._seconds):
                 await connection.connect()
@@ -148,7 +151,7 @@ class Server:
             await connection.disconnect()
 
 
-def _make_connection(address: Address, key: SecretStr, seconds: float) -> "AbstractConnection":
+def _make_connection(address: Address, key: SecretStr) -> "AbstractConnection":
     import ssl
 
     from redis.asyncio.connection import SSLConnection
@@ -170,7 +173,8 @@ def _make_connection(address: Address, key: SecretStr, seconds: float) -> "Abstr
         ssl_ca_certs=ssl.get_default_verify_paths().cafile or certifi.where(),
         ssl_min_version=ssl.TLSVersion.TLSv1_2,
         socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=seconds,
+        # Ours bounds each exchange; redis-py's waits for sending by asyncio.wait_for, which may swallow a cancellation.
+        socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         driver_info=None,
