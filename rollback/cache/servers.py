@@ -83,12 +83,13 @@ class Server:
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         """All answers, refusals among them. A connection that was not read to the end is closed."""
-        from hiredis import pack_command
+        import hiredis
         from redis.exceptions import RedisError
 
         connection = await self._open()
         # redis-py packs argument by argument in Python: of a page of keys that would be most of the work.
-        packed = [pack_command(each) for each in commands]
+        module: Any = hiredis
+        packed = [module.pack_command(each) for each in commands]
         whole = False
         try:
             async with asyncio.timeout(self._seconds):
