@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from deployments import frontend_checks, migration_checks, prefect_api
+from deployments import cache_checks, frontend_checks, migration_checks, prefect_api
 from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from deployments.prefect_api import PrefectAway
-from deployments.procedures import open_store
+from deployments.procedures import CLEAR_CACHE, open_store
 from rollback import azure, probes
 from rollback.app_service import AppService
 from rollback.approvals.policy import Need, Policy
@@ -68,6 +68,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
                 *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
+                *(_cache(settings, name, manifest) for name in chosen if settings.environments[name].cache),
             ]
             for checks in await asyncio.gather(*examined):
                 for each in checks:
@@ -125,7 +126,9 @@ async def _environment(connection: AzureConnection, name: str, backend: Backend,
         except RollbackError as error:
             return [Check(MISSING, f"{name}: {error.message}", error.remedy)]
         checks = [_describe(slot) for slot in slots]
-        procedures = [each for each in ACTIONS if each not in SERVER_ACTIONS] if backend.slot else [REDEPLOY]
+        procedures = (
+            [each for each in ACTIONS if each not in {*SERVER_ACTIONS, CLEAR_CACHE}] if backend.slot else [REDEPLOY]
+        )
         checks += [await _check_permissions(app, procedure) for procedure in procedures]
         if not backend.slot:
             checks.append(Check(HINT, "no slot: this app cannot be rolled back by a swap"))
@@ -194,6 +197,12 @@ async def _migrations(settings: Settings, name: str, manifest: Manifest) -> list
 async def _frontends(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
     async with _looking(settings, name, manifest) as run:
         checks = await frontend_checks.examine(run)
+    return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+async def _cache(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
+    async with _looking(settings, name, manifest) as run:
+        checks = await cache_checks.examine(run)
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
+CLEAR_CACHE = "clear-cache"
 PROCEDURES = (
     "roll-back-backend",
     "redeploy-backend",
@@ -22,6 +23,7 @@ PROCEDURES = (
     RESTORE,
     UNDO_RESTORE,
     DOWNGRADE,
+    CLEAR_CACHE,
 )
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 NEED_RELEASE = ("redeploy-backend", "deploy-backend", RERUN_WORKFLOW)
@@ -118,6 +120,25 @@ def target_options(command: Command) -> Command:
             shell_complete=offer("restores"),
             help="undo-restore-database: the restore's run, by its name.",
         ),
+        click.option(
+            "--pattern",
+            "patterns",
+            multiple=True,
+            metavar="GLOB",
+            help="clear-cache: keys to delete, as cache:*; may be given again. Default: the platform file's.",
+        ),
+        click.option("--everything", is_flag=True, default=None, help="clear-cache: all keys, instead of patterns."),
+        click.option(
+            "--explicitly",
+            multiple=True,
+            metavar="GLOB",
+            help="clear-cache: what is refused unless it is named, exactly as it is written; may be given again.",
+        ),
+        click.option(
+            "--restart/--no-restart",
+            default=None,
+            help="clear-cache: whether production restarts afterwards. Default: it does.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         config_option,
     ]
@@ -142,11 +163,12 @@ TAKES: dict[str, tuple[str, ...]] = {
     UNDO_RESTORE: ("restore",),
     DOWNGRADE: ("target", "rehearse", "waive"),
     REDEPLOY_FRONTEND: ("frontends",),
+    CLEAR_CACHE: ("patterns", "everything", "explicitly", "restart"),
 }
 """What only some procedures take, by their options' names."""
-OPTIONS = {"frontends": "frontend"}
+OPTIONS = {"frontends": "frontend", "patterns": "pattern"}
 """Their names on the command line, where those are others."""
-WITHOUT_RELEASE = (RESTORE, UNDO_RESTORE, DOWNGRADE)
+WITHOUT_RELEASE = (RESTORE, UNDO_RESTORE, DOWNGRADE, CLEAR_CACHE)
 
 
 def with_own(asked: "Request", options: Mapping[str, Any]) -> "Request":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
+from rollback.cache.plans import ClearCachePlan
 from rollback.database.plans import RestorePlan
 from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
@@ -30,10 +31,12 @@ PLANS: dict[str, type[Plan]] = {
     "downgrade-database": DowngradePlan,
     "redeploy-frontend": RedeployFrontendPlan,
     "rerun-frontend-workflow": RerunWorkflowPlan,
+    "clear-cache": ClearCachePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
+CLEAR_CACHE = "clear-cache"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,14 @@ class Request:
     rehearse: bool | None = None
     frontends: tuple[str, ...] = ()
     """Those that are brought back; none for all."""
+    patterns: tuple[str, ...] = ()
+    """Of the keys that are deleted; none for the platform file's."""
+    everything: bool = False
+    """All keys of a cache."""
+    explicitly: tuple[str, ...] = ()
+    """Patterns that would be refused otherwise."""
+    restart: bool = True
+    """Whether production restarts once its cache is cleared."""
 
     @property
     def deployment(self) -> str:
@@ -80,6 +91,13 @@ class Request:
             return parameters | {"restore": self.restore or ""}
         if self.procedure == DOWNGRADE:
             return parameters | {"target": self.target or "", "rehearse": self.rehearse, "waive": list(self.waive)}
+        if self.procedure == CLEAR_CACHE:
+            return parameters | {
+                "patterns": list(self.patterns),
+                "everything": self.everything,
+                "explicitly": list(self.explicitly),
+                "restart": self.restart,
+            }
         parameters["release"] = self.release or ""
         if self.procedure == REDEPLOY_FRONTEND:
             parameters["frontends"] = list(self.frontends)
@@ -112,6 +130,8 @@ def check(settings: Settings, request: Request) -> Request:
     if request.procedure in {REDEPLOY_FRONTEND, RERUN_WORKFLOW}:
         settings.frontends(request.environment, request.frontends)
         settings.repository_on_github()
+    elif request.procedure == CLEAR_CACHE:
+        settings.cache(request.environment)
     elif request.release is not None:
         manifest.digest_of(request.release)
     return request.resuming(open_store(settings))

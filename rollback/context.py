@@ -12,6 +12,7 @@ from datetime import timedelta
 from rollback import azure, metrics
 from rollback.app_service import AppService
 from rollback.azure import AzureConnection
+from rollback.cache.client import RedisCache
 from rollback.database.consumers import Apps
 from rollback.database.servers import FlexibleServers
 from rollback.errors import FoundBad, LeaseLost, RollbackError
@@ -73,6 +74,7 @@ class Run:
         self._servers: FlexibleServers | None = None
         self._apps: Apps | None = None
         self._vaults: dict[str, KeyVault] = {}
+        self._cache: RedisCache | None = None
         self._static_sites: StaticSites | None = None
         self._browser: Browser | None = None
         self._github: GitHubConnection | None = None
@@ -118,6 +120,13 @@ class Run:
         if name not in self._vaults:
             self._vaults[name] = await self._stack.enter_async_context(KeyVault(await self.connection(), name))
         return self._vaults[name]
+
+    async def cache(self) -> RedisCache:
+        """The environment's cache; raises `NoCache`."""
+        if self._cache is None:
+            cache = RedisCache(await self.connection(), self.settings.cache(self.header.environment))
+            self._cache = await self._stack.enter_async_context(cache)
+        return self._cache
 
     async def static_sites(self) -> StaticSites:
         """The subscription's Static Web Apps."""

@@ -49,6 +49,26 @@ class NoDatabase(Refused):
     """The platform file names no database for the environment."""
 
 
+class NoCache(Refused):
+    """The platform file names no cache for the environment."""
+
+
+class PatternRefused(Refused):
+    """A pattern reaches keys that it must not, or nothing says what is to be deleted; says what would have to be."""
+
+
+class CacheUnusable(Refused):
+    """The cache lets us not in, or not do what is needed; says why."""
+
+
+class CacheUnreachable(Transient):
+    """No answer from the cache's server, or it is not ready yet."""
+
+
+class CacheMoved(Transient):
+    """A server of the cache is no longer, or not yet, the one that has these keys: it failed over, or slots moved."""
+
+
 class NoMigrations(Refused):
     """The platform file does not say how the environment runs alembic."""
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
 from rollback.azure import AzureConnection, our_errors
+from rollback.cache.settings import CacheKind
 from rollback.errors import PermissionMissing
 from rollback.frontends.settings import FrontendWay
 
@@ -39,6 +40,8 @@ PUT_IMAGE = ("Microsoft.Web/sites/config/write",)
 PUT_IMAGE_ON_SLOT = ("Microsoft.Web/sites/slots/config/write",)
 READ_LOGS = ("Microsoft.Web/sites/containerlogs/action",)
 READ_SLOT_LOGS = ("Microsoft.Web/sites/slots/containerlogs/action",)
+
+RESTART = "Microsoft.Web/sites/restart/action"
 
 FOLLOW_SECRET = (
     "Microsoft.Web/sites/config/appsettings/read",
@@ -153,6 +156,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
     "undo-restore-database": (*READ_APP, *MEASURE, *FOLLOW_SECRET),
     "downgrade-database": (*READ_APP, *MEASURE, *ENTER_CONTAINERS),
+    "clear-cache": (*READ_APP, *MEASURE, *READ_LOGS, "Microsoft.Web/sites/config/list/action", RESTART),
 }
 """By procedure, in the order in which they are asked for, on the environment's app."""
 
@@ -161,6 +165,17 @@ FRONTEND_ACTIONS: dict[FrontendWay, tuple[str, ...]] = {
     FrontendWay.SCRIPT: (*READ_STATIC_SITE, "Microsoft.Web/staticSites/listSecrets/action"),
 }
 """By way of deploying, on each Static Web App."""
+
+CACHE_ACTIONS: dict[CacheKind, tuple[str, ...]] = {
+    CacheKind.REDIS: (READ_PERMISSIONS, "Microsoft.Cache/redis/read", "Microsoft.Cache/redis/listKeys/action"),
+    CacheKind.MANAGED: (
+        READ_PERMISSIONS,
+        "Microsoft.Cache/redisEnterprise/read",
+        "Microsoft.Cache/redisEnterprise/databases/read",
+        "Microsoft.Cache/redisEnterprise/databases/listKeys/action",
+    ),
+}
+"""By kind, on the environment's cache."""
 
 SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS, "undo-restore-database": FENCE_SERVERS}
 """The same on its database server."""

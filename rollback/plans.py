@@ -53,6 +53,11 @@ class Plan(Model):
         return self.rated
 
     @property
+    def needs_person(self) -> bool:
+        """Whether a person has to agree, whatever the platform file's rules say."""
+        return False
+
+    @property
     def title(self) -> str:
         """What it does, in one line."""
         raise NotImplementedError

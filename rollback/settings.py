@@ -16,7 +16,16 @@ from pydantic_core import CoreSchema
 
 from rollback.addresses import HttpsUrl, UrlPath
 from rollback.approvals.policy import Policy
-from rollback.errors import NoDatabase, NoFrontends, NoGitHub, NoMigrations, SettingsInvalid, UnknownEnvironment
+from rollback.cache.settings import Cache
+from rollback.errors import (
+    NoCache,
+    NoDatabase,
+    NoFrontends,
+    NoGitHub,
+    NoMigrations,
+    SettingsInvalid,
+    UnknownEnvironment,
+)
 from rollback.frontends.settings import Frontend
 from rollback.github.settings import GitHub, Workflow
 from rollback.models import Model
@@ -201,6 +210,7 @@ class Environment(Model):
     frontends: dict[str, Frontend] = Field(default_factory=dict[str, Frontend])
     workflow: Workflow | None = None
     """Deploys the frontends."""
+    cache: Cache | None = None
 
 
 class Releases(Model):
@@ -283,6 +293,17 @@ class Settings(Model):
                 remedy=f"Name vault and secret in environments.{environment}.database of {self.file}.",
             )
         return database
+
+    def cache(self, environment: str) -> Cache:
+        """The cache of an environment; raises `UnknownEnvironment`, or `NoCache` where the file has none."""
+        _ = self.backend(environment)
+        cache = self.environments[environment].cache
+        if cache is None:
+            raise NoCache(
+                f"'{environment}' has no cache that could be cleared.",
+                remedy=f"Name group, cache and patterns in environments.{environment}.cache of {self.file}.",
+            )
+        return cache
 
     def migrations(self, environment: str) -> Migrations:
         """How the environment's schema is taken down; raises `NoMigrations` where the file does not say."""

@@ -9,8 +9,9 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from rollback import compatibility
+from rollback import compatibility, restarting
 from rollback.backend_plans import DeployPlan, ImagePlan, RedeployPlan, SwapPlan
+from rollback.cache.plans import RESTART, ClearCachePlan
 from rollback.context import current
 from rollback.errors import (
     CredentialRejected,
@@ -252,3 +253,9 @@ async def remove_ramp_up_rules(plan: SwapPlan) -> None:
         f"The ramp-up rules of '{plan.app}' could not be removed: users are still sent to slot '{plan.slot}'.",
         remedy="Remove them in the portal (Deployment slots, Traffic %), or resume this run.",
     )
+
+
+@step(RESTART, timeout_seconds=4000)
+async def restart_app(_: ClearCachePlan) -> None:
+    """Restart production, once; on return its new container has started, or that it did is not told."""
+    await restarting.restart_app(current())

@@ -4,8 +4,10 @@ import asyncio
 
 from rollback import probes
 from rollback.backend_plans import DeployPlan, ImagePlan, SwapPlan
+from rollback.cache.plans import VERIFY, ClearCachePlan
 from rollback.context import current
 from rollback.errors import NotVerified, SomebodyElseSwapped
+from rollback.health import show_health
 from rollback.probes import Prober, Tally
 from rollback.releases import Build
 from rollback.slots import PRODUCTION
@@ -94,6 +96,14 @@ async def verify_taken_back(plan: ImagePlan) -> str:
     if problems := await _find_problems(plan.serving):
         return f"The build before is back, and what users get is not right either: {'; '.join(problems[:3])}."
     return f"Users get {plan.serving.name} again, verified from outside."
+
+
+@step(VERIFY, timeout_seconds=2000)
+async def verify_health(plan: ClearCachePlan) -> None:
+    """Show that the app is healthy, after its restart where there was one; raises `NotVerified`."""
+    run = current()
+    within = run.backend.probes.verify_within_seconds + (run.backend.start_within_seconds if plan.restart else 0)
+    await show_health(run, within_seconds=within, remedy="Look at the app's log; its cache may still be filling.")
 
 
 async def _find_problems(build: Build) -> list[str]:

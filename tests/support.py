@@ -76,7 +76,7 @@ class World:
             for entry in self.control.audit()
             if entry.host == "management.azure.com"
             and entry.method in {"POST", "PUT", "PATCH", "DELETE"}
-            and not entry.path.split("?")[0].endswith("/list")
+            and not entry.path.split("?")[0].endswith(("/list", "/listKeys"))
         ]
 
 

@@ -1,11 +1,11 @@
-"""TLS before a server on a Unix socket, as Azure has it: for tests of how a client signs in."""
+"""TLS before a server, as Azure has it: for tests of how a client signs in, and of connections that end."""
 
 import asyncio
 import ipaddress
 import ssl
 import struct
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -101,3 +101,72 @@ def fatal(code: str, message: str) -> bytes:
     """PostgreSQL's message that refuses a connection."""
     fields = f"SFATAL\0VFATAL\0C{code}\0M{message}\0\0".encode()
     return b"E" + struct.pack(">I", len(fields) + 4) + fields
+
+
+class RedisFront:
+    """TLS before a Redis, from the first byte; what passes through it can be cut."""
+
+    def __init__(self, certificate: Path, back_port: int) -> None:
+        self.back_port = back_port
+        self.port = 0
+        self.accepted = 0
+        self.cut_before: Callable[[bytes], bool] | None = None
+        """Asked for everything that a client sends: True ends the connection instead of passing it on."""
+        self.cut_after: Callable[[bytes], bool] | None = None
+        """The same, and it is passed on before: the server does it, and nobody hears its answer."""
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self.back_port)
+        except OSError:
+            writer.close()
+            return
+        there = asyncio.ensure_future(self._pass_on(reader, back_writer))
+        back = asyncio.ensure_future(self._copy(back_reader, writer))
+        try:
+            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (there, back):
+                each.cancel()
+            await asyncio.gather(there, back, return_exceptions=True)
+            writer.transport.abort()
+            back_writer.close()
+            with suppress(OSError):
+                await back_writer.wait_closed()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if self.cut_before and self.cut_before(data):
+                return
+            writer.write(data)
+            await writer.drain()
+            if self.cut_after and self.cut_after(data):
+                return
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator["RedisFront"]:
+        """Listen on a loopback port for the length of the block."""
+        server = await asyncio.start_server(self.accept, "127.0.0.1", 0, ssl=self._tls)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for each in self._tasks:
+                each.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)

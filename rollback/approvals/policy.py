@@ -58,6 +58,10 @@ class Rule(Model):
             and any(fnmatchcase(plan.environment, each) for each in self.environments)
         )
 
+    def of_people(self) -> "Rule":
+        """The same, without applications."""
+        return self.model_copy(update={"apps": False})
+
     @property
     def lifetime(self) -> timedelta:
         """How long an approval is waited for, and holds."""
@@ -142,10 +146,10 @@ class Policy(Model):
         return self
 
     def requirement(self, plan: Plan) -> Requirement:
-        """What a plan needs."""
+        """What a plan needs. One that needs a person is never left to nobody, or to an application."""
         for number, rule in enumerate(self.rules, start=1):
-            if rule.covers(plan):
-                return Requirement(rule, f"rule {number}")
+            if rule.covers(plan) and not (plan.needs_person and rule.needs is Need.NONE):
+                return Requirement(rule.of_people() if plan.needs_person else rule, f"rule {number}")
         return Requirement(UNMATCHED[plan.risk], f"the default for risk {plan.risk}: no rule covers it")
 
     def signers(self) -> Signers:

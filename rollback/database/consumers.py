@@ -212,6 +212,15 @@ class Apps:
             else:
                 await apps.start_slot(app.resource_group, app.app, app.slot, **ONE_TRY)
 
+    async def restart(self, app: App | Consumer) -> None:
+        """Restart an app. Repeated, it is restarted again."""
+        apps: Any = self._client.web_apps
+        with our_errors(_describe(app)):
+            if app.slot == PRODUCTION:
+                await apps.restart(app.resource_group, app.app, **ONE_TRY)
+            else:
+                await apps.restart_slot(app.resource_group, app.app, app.slot, **ONE_TRY)
+
     async def get_setting(self, app: App | Consumer, name: str) -> str | None:
         """The value of one app setting; none where there is none of that name."""
         return (await self._read_settings(app)).get(name)

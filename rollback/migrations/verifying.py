@@ -3,13 +3,11 @@
 from rollback.context import Run
 from rollback.database import signing_in
 from rollback.errors import NotVerified
+from rollback.health import show_health
 from rollback.migrations.current import current_revisions
 from rollback.migrations.models import BASE
 from rollback.migrations.plans import DowngradePlan
 from rollback.postgres.schema import Schema, read_schema
-from rollback.probes import Prober, connect
-from rollback.slots import PRODUCTION
-from rollback.verification import verify_host
 
 
 async def verify(run: Run, plan: DowngradePlan) -> None:
@@ -26,7 +24,9 @@ async def verify(run: Run, plan: DowngradePlan) -> None:
     _compare(run, plan, schema)
     if schema.invalid_indexes:
         run.note(f"PostgreSQL does not use these indexes, which are invalid: {', '.join(schema.invalid_indexes)}.")
-    await _show_health(run)
+    await show_health(
+        run, remedy="What serves may need the schema that was left: roll the backend back, or go up again."
+    )
 
 
 def _compare(run: Run, plan: DowngradePlan, schema: Schema) -> None:
@@ -47,16 +47,3 @@ def _compare(run: Run, plan: DowngradePlan, schema: Schema) -> None:
         )
     else:
         run.evidence.append("the schema is the one that the rehearsal came to")
-
-
-async def _show_health(run: Run) -> None:
-    settings = run.backend.probes
-    host = run.backend.public_url or f"https://{(await (await run.app_service()).get_slot(PRODUCTION)).host}"
-    async with connect(settings) as client:
-        found = await verify_host(Prober(client, host, settings), settings, None, settings.verify_within_seconds)
-    if found.problems:
-        raise NotVerified(
-            f"{found.host}: {'; '.join(found.problems)}.",
-            remedy="What serves may need the schema that was left: roll the backend back, or go up again.",
-        )
-    run.evidence += [f"{found.host}: {each}" for each in found.evidence]

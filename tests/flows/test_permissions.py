@@ -25,6 +25,7 @@ from rollback.frontends.settings import FrontendWay
 from rollback.outcomes import EndState
 from rollback.permissions import (
     ACTIONS,
+    CACHE_ACTIONS,
     CHECK_NAME,
     DATA_ACTIONS,
     FRONTEND_ACTIONS,
@@ -46,7 +47,8 @@ ROLL_BACK = "roll-back-backend"
 
 def test_the_role_grants_exactly_what_the_procedures_use() -> None:
     role = json.loads(ROLE_FILE.read_text(encoding="utf-8"))
-    used = [*ACTIONS.values(), *SERVER_ACTIONS.values(), *FRONTEND_ACTIONS.values(), REHEARSE_SOURCE]
+    kinds = [ACTIONS, SERVER_ACTIONS, FRONTEND_ACTIONS, CACHE_ACTIONS]
+    used = [*(actions for each in kinds for actions in each.values()), REHEARSE_SOURCE]
     assert set(role["Actions"]) == {READ_VAULT, *(action for actions in used for action in actions)}
     assert set(role["DataActions"]) == set(DATA_ACTIONS)
     assert role["NotActions"] == []

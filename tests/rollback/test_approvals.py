@@ -71,6 +71,22 @@ def test_the_first_rule_that_covers_procedure_risk_and_environment_decides() -> 
     assert policy.requirement(plan("low")).name == "rule 3"
 
 
+def test_a_plan_that_needs_a_person_is_left_neither_to_nobody_nor_to_an_application() -> None:
+    class Revoking(Restart):
+        rated: ClassVar[Risk] = "high"
+        needs_person: ClassVar[bool] = True
+
+    made = Revoking(procedure="clear-cache", environment="production", reason="a test")
+    nobody = Rule(risks=("high",), needs=Need.NONE)
+    by_default = Policy(rules=(nobody,)).requirement(made).rule
+    assert (by_default.needs, by_default.people) == (Need.SIGNED, 2)
+    pipeline = Rule(needs=Need.SIGNED, apps=True)
+    rules = Policy(audience=AUDIENCE, group=GROUP, rules=(nobody, pipeline))
+    assert rules.requirement(made).rule.needs is Need.SIGNED
+    assert not rules.requirement(made).rule.apps
+    assert rules.requirement(plan("medium")).rule.apps
+
+
 def test_a_kind_of_plan_that_does_not_say_its_risk_is_high() -> None:
     class Silent(Plan):
         note: ClassVar[str] = "says nothing"

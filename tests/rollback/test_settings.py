@@ -1,6 +1,8 @@
+import re
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 from rollback.errors import NoFrontends, NoGitHub, SettingsInvalid, UnknownEnvironment
 from rollback.settings import load_settings
@@ -148,3 +150,23 @@ def test_what_the_file_does_not_know_of_frontends_is_told_with_where_to_say_it(t
         bare.frontends("production")
     with pytest.raises(NoGitHub, match=r"vault and secret in \[github\] of .*fundrbolt\.toml"):
         bare.repository_on_github()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "why"),
+    [
+        ('["*"]', "it has to be asked for, each time"),
+        ('[""]', "an empty pattern matches no key"),
+        ('["jwt_*"]', "reaches 'jwt_blacklist:*' of revocations, which is never a default"),
+        ('["jwt_blacklist:*"]', "reaches 'jwt_blacklist:*' of revocations, which is never a default"),
+        ('["*:daily"]', "reaches"),
+        ('["cel?ry"]', "reaches 'celery' of protected, which is never a default"),
+    ],
+)
+def test_a_default_that_reaches_what_is_declared_is_refused(tmp_path: Path, patterns: str, why: str) -> None:
+    content = (ROOT / "deployments" / "fundrbolt.toml").read_text(encoding="utf-8")
+    file = tmp_path / "fundrbolt.toml"
+    defaults = 'patterns = ["cache:*", "session:*", "ratelimit:*"]'
+    file.write_text(content.replace(defaults, f"patterns = {patterns}", 1), encoding="utf-8")
+    with pytest.raises(SettingsInvalid, match=re.escape(why)):
+        load_settings(file)

@@ -26,11 +26,20 @@ SPECS = Path(os.environ.get("AZURE_SPECS", ROOT.parent / "shared" / "azure" / "s
 NEEDED = (
     "web/resource-manager/Microsoft.Web/stable/2023-12-01/WebApps.json",
     "web/resource-manager/Microsoft.Web/stable/2023-12-01/StaticSites.json",
+    "redis/resource-manager/Microsoft.Cache/stable/2024-03-01/redis.json",
     "keyvault/data-plane/Microsoft.KeyVault/stable/7.5/secrets.json",
     "resources/resource-manager/Microsoft.Resources/stable/2024-03-01/resources.json",
     "resources/resource-manager/Microsoft.Resources/stable/2022-12-01/subscriptions.json",
 )
-TESTS = ("test_web.py", "test_web_extras.py", "test_swap.py", "test_arm.py", "test_keyvault.py", "test_static_sites.py")
+TESTS = (
+    "test_web.py",
+    "test_web_extras.py",
+    "test_swap.py",
+    "test_arm.py",
+    "test_keyvault.py",
+    "test_static_sites.py",
+    "test_redis.py",
+)
 KNOWN = {("Subscriptions_List", "response/"): "Azure leaves nextLink out of the last page, too, though it is required"}
 """Operation and place of what is left, and why."""
 

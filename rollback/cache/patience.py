@@ -1,0 +1,28 @@
+"""How long a cache that is away is waited for: a failover takes seconds, as a rule."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from rollback.errors import RollbackError
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+
+
+@dataclass
+class Patience:
+    """Some time; where something moves on it begins anew."""
+
+    seconds: float
+    _since: float | None = None
+    _pauses: int = 0
+
+    async def wait(self, error: RollbackError, *, moved_on: bool) -> None:
+        """Wait a while, longer each time; raises the error where the time is over."""
+        clock = time.monotonic()
+        if moved_on or self._since is None:
+            self._since, self._pauses = clock, 0
+        if clock - self._since >= self.seconds:
+            raise error
+        await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2**self._pauses, LONGEST_PAUSE_SECONDS))
+        self._pauses += 1

@@ -1,0 +1,120 @@
+"""Redis's glob patterns, read exactly as the server reads them, so that one SCAN serves all patterns at once.
+
+Source: `stringmatchlen` in Redis's `util.c`: `*`, `?`, `[a-z]`, `[^a]` and `\\`; a class without its end goes to the
+end of the pattern, and an empty one matches nothing. Keys are bytes, and so are patterns.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+ANY = frozenset(range(256))
+STAR = None
+"""Any number of any bytes."""
+Atom = frozenset[int] | None
+"""What stands at one place: one of these bytes, or `STAR`."""
+
+
+def parse(pattern: str) -> tuple[Atom, ...]:
+    """A pattern's places, in order."""
+    text, at, atoms = pattern.encode(), 0, list[Atom]()
+    while at < len(text):
+        match text[at : at + 1]:
+            case b"*":
+                if not atoms or atoms[-1] is not STAR:
+                    atoms.append(STAR)
+            case b"?":
+                atoms.append(ANY)
+            case b"[":
+                members, at = _read_class(text, at + 1)
+                atoms.append(members)
+            case b"\\" if at + 1 < len(text):
+                at += 1
+                atoms.append(frozenset(text[at : at + 1]))
+            case byte:
+                atoms.append(frozenset(byte))
+        at += 1
+    return tuple(atoms)
+
+
+def _read_class(text: bytes, at: int) -> tuple[frozenset[int], int]:
+    """The bytes of a class that begins here, and where its last character is."""
+    negated = text[at : at + 1] == b"^"
+    at += negated
+    members: set[int] = set()
+    while at < len(text) and text[at : at + 1] != b"]":
+        if text[at : at + 1] == b"\\" and at + 1 < len(text):
+            at += 1
+            members.add(text[at])
+        elif text[at + 1 : at + 2] == b"-" and at + 2 < len(text):
+            low, high = sorted((text[at], text[at + 2]))
+            members.update(range(low, high + 1))
+            at += 2
+        else:
+            members.add(text[at])
+        at += 1
+    return (ANY - members if negated else frozenset(members)), at
+
+
+def to_regex(pattern: str) -> bytes:
+    """A regular expression over bytes, for `fullmatch`, that matches the same keys.
+
+    The key without a name is matched by `*` alone: the server compares nothing then.
+    """
+    atoms = parse(pattern)
+    something = b"(?!\\Z)" if pattern != "*" and set(atoms) == {STAR} else b""
+    return something + b"".join(_regex_of(atom) for atom in atoms)
+
+
+def _regex_of(atom: Atom) -> bytes:
+    if atom is STAR:
+        return b".*"
+    if atom == ANY:
+        return b"."
+    if not atom:
+        return b"(?!)"
+    if len(atom) == 1:
+        return re.escape(bytes(atom))
+    return b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(atom)) + b"]"
+
+
+class Patterns:
+    """Several patterns, looked for at once; the first that matches a key counts it."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(dict.fromkeys(patterns))
+        alternatives = b"|".join(b"(" + to_regex(each) + b")" for each in self.patterns)
+        self._match = re.compile(alternatives or b"(?!)", re.DOTALL).fullmatch
+
+    def find(self, key: bytes) -> int | None:
+        """The number of the first pattern that matches a key; none where none does."""
+        found = self._match(key)
+        return found.lastindex - 1 if found and found.lastindex else None
+
+
+def covers_all(pattern: str) -> bool:
+    """Whether every key matches: nothing but stars."""
+    return set(parse(pattern)) == {STAR}
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a key could match both patterns."""
+    return _overlap(parse(one), parse(other))
+
+
+def _overlap(one: Sequence[Atom], other: Sequence[Atom]) -> bool:
+    if any(atom is not STAR and not atom for atom in (*one, *other)):
+        return False
+
+    @cache
+    def both(at: int, there: int) -> bool:
+        """Whether what is left of both can be one text."""
+        if at < len(one) and one[at] is STAR:
+            return both(at + 1, there) or (there < len(other) and both(at, there + 1))
+        if there < len(other) and other[there] is STAR:
+            return both(at, there + 1) or (at < len(one) and both(at + 1, there))
+        if at == len(one) or there == len(other):
+            return at == len(one) and there == len(other)
+        return not (one[at] or ANY).isdisjoint(other[there] or ANY) and both(at + 1, there + 1)
+
+    return both(0, 0)

@@ -1,0 +1,146 @@
+"""Plans which keys are taken out of a cache. Only reads."""
+
+from rollback.cache.choosing import Asked, Decided, choose
+from rollback.cache.counting import Counted, count
+from rollback.cache.patterns import Patterns
+from rollback.cache.plans import ALL_KEYS, ClearCachePlan, Noticed
+from rollback.cache.scanning import Choice
+from rollback.cache.settings import Cache
+from rollback.cache.topology import Topology
+from rollback.context import Run
+from rollback.errors import PatternRefused, PlanIsStale
+from rollback.permissions import ACTIONS, READ_APP
+
+PROCEDURE = "clear-cache"
+FLUSH_SECONDS = 1.0
+"""FLUSHALL ASYNC answers within milliseconds; the rest is the way there."""
+MORE_KEYS_SHARE, MORE_KEYS = 2.0, 10_000
+"""A plan holds while there are at most so many times the keys that it told, or so many more."""
+UNKNOWN_EFFECT = "what its users notice is not known"
+REVOKED = "revoked tokens become valid again"
+
+
+async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
+    """Decide what goes, as absolute values; raises `PatternRefused` where it must not."""
+    settings = run.settings.cache(run.header.environment)
+    decided = choose(settings, asked)
+    cache = await run.cache()
+    await cache.check_permissions()
+    await (await run.app_service()).check_permissions(ACTIONS[PROCEDURE] if asked.restart else READ_APP)
+    account = await cache.account()
+    topology = await cache.find()
+    choice = choice_of(decided)
+    # A sample could miss the one queue that must not be deleted.
+    sample_above = topology.keys if decided.everything and settings.protected else settings.sample_above_keys
+    counted = await count(topology, choice, Patterns((*settings.effects, *settings.revocations)), sample_above)
+    if decided.everything:
+        require_nothing_protected(counted)
+        _require_databases_named(topology, asked)
+    counts = tuple(counted.estimate(each, counted.matched[each]) for each in choice.wanted.patterns)
+    most = max(each.keys for each in topology.primaries)
+    return ClearCachePlan(
+        procedure=PROCEDURE,
+        environment=run.header.environment,
+        reason=reason,
+        warnings=_warnings(settings, decided, topology, account.state),
+        already_there=not counted.sampled and not any(counted.matched.values()),
+        resource_group=settings.resource_group,
+        cache=settings.name,
+        kind=account.description,
+        host=account.host,
+        port=account.port,
+        everything=decided.everything,
+        patterns=decided.patterns,
+        guards=decided.guards,
+        revocations=decided.revocations,
+        explicitly=asked.explicitly,
+        restart=asked.restart,
+        app=run.backend.app,
+        version=topology.version,
+        primaries=tuple(each.name for each in topology.primaries),
+        keys=topology.keys,
+        counts=counts,
+        spared=tuple(counted.estimate(each, keys) for each, keys in counted.spared.items()),
+        noticed=_noticed(settings, counted),
+        counted=counted.words,
+        seconds=FLUSH_SECONDS if decided.everything else FLUSH_SECONDS + most / settings.keys_a_second,
+        rate="whatever their number"
+        if decided.everything
+        else f"{settings.keys_a_second:,.0f} keys/s a primary, by the platform file",
+    )
+
+
+def choice_of(plan: ClearCachePlan | Decided) -> Choice:
+    """How keys are chosen."""
+    return Choice(Patterns((ALL_KEYS,) if plan.everything else plan.patterns), Patterns(plan.guards))
+
+
+async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
+    """Make sure that the plan's cache is still that, and has about as many keys; raises `PlanIsStale`.
+
+    Where all keys go, they are looked at once more: a queue may have got its first job since.
+    """
+    cache = await run.cache()
+    account = await cache.account()
+    if (account.host, account.port) != (made.host, made.port):
+        raise PlanIsStale(f"Cache '{made.cache}' is at {account.host}:{account.port} now.", remedy="Plan again.")
+    topology = await cache.find()
+    if topology.keys > max(MORE_KEYS_SHARE * made.keys, made.keys + MORE_KEYS):
+        raise PlanIsStale(
+            f"Cache '{made.cache}' has {topology.keys:,} keys; the plan told of {made.keys:,}.",
+            remedy="Look at what fills it, then plan again.",
+        )
+    if made.everything and made.guards:
+        counted = await count(topology, choice_of(made), Patterns(()), topology.keys)
+        require_nothing_protected(counted)
+    return topology
+
+
+def require_nothing_protected(counted: Counted) -> None:
+    """Refuse to flush a cache that has keys which are never deleted."""
+    if counted.spared:
+        found = ", ".join(f"{keys:,} of {name}" for name, keys in counted.spared.items())
+        raise PatternRefused(
+            f"All keys are also protected ones, which are never deleted: {found}.",
+            remedy=f"Give patterns instead; '{ALL_KEYS}', named explicitly, deletes everything but these.",
+        )
+
+
+def _require_databases_named(topology: Topology, asked: Asked) -> None:
+    elsewhere = {name: keys for each in topology.primaries for name, keys in each.keys_elsewhere.items()}
+    missing = [f"{name} ({keys:,} keys)" for name, keys in elsewhere.items() if name not in asked.explicitly]
+    if missing:
+        raise PatternRefused(
+            f"FLUSHALL also empties the server's other databases: {', '.join(missing)}.",
+            remedy="Name each of them explicitly, as 'db1', or give patterns: these stay in their database.",
+        )
+
+
+def _noticed(settings: Cache, counted: Counted) -> tuple[Noticed, ...]:
+    """Who notices, by the platform file's words; revoked tokens are told whatever it says."""
+    effects = dict.fromkeys(settings.revocations, REVOKED) | settings.effects
+    told = [
+        Noticed(effect=effect, keys=counted.estimate(pattern, counted.noticed[pattern]))
+        for pattern, effect in effects.items()
+        if counted.noticed[pattern]
+    ]
+    told += [
+        Noticed(effect=UNKNOWN_EFFECT, keys=counted.estimate(pattern, keys))
+        for pattern, keys in counted.unnoticed.items()
+    ]
+    return tuple(told)
+
+
+def _warnings(settings: Cache, decided: Decided, topology: Topology, state: str) -> tuple[str, ...]:
+    told: list[str] = []
+    if decided.revocations:
+        told.append(f"HIGH RISK: {', '.join(decided.revocations)} are revoked tokens, which become valid again.")
+    if state.lower() not in {"succeeded", "running"}:
+        told.append(f"Azure is changing the cache: {state}.")
+    if decided.everything and settings.protected:
+        told.append(
+            f"What comes into {', '.join(settings.protected)} between the last look and the flush is lost with it."
+        )
+    if any(each.facts.get("maxmemory_policy", "").endswith("lfu") for each in topology.primaries):
+        told.append("The server does not tell how long a key was idle: old keys are told by the pass alone.")
+    return tuple(told)

@@ -1,0 +1,130 @@
+"""The plan of clearing a cache: which keys of which cache go, how many, and who notices."""
+
+from typing import Any, ClassVar
+
+from rollback.cache.counting import Count
+from rollback.models import Model
+from rollback.outcomes import EndState
+from rollback.plans import Plan, PlannedStep, Risk
+
+CLEAR, RESTART, VERIFY_KEYS, VERIFY = "Clear the cache", "Restart the app", "Verify the keys", "Verify from outside"
+ALL_KEYS = "*"
+
+
+class Noticed(Model):
+    """What people notice of the keys that go."""
+
+    effect: str
+    keys: Count
+
+
+class ClearCachePlan(Plan):
+    """Take keys out of an environment's cache."""
+
+    rated: ClassVar[Risk] = "medium"
+    success: ClassVar[EndState] = EndState.CLEARED
+    unproven: ClassVar[EndState] = EndState.CLEARED_NOT_VERIFIED
+
+    resource_group: str
+    cache: str
+    kind: str
+    """Azure's service, tier and size, for people."""
+    host: str
+    port: int
+    everything: bool
+    patterns: tuple[str, ...]
+    guards: tuple[str, ...]
+    """Keys of these are kept, whatever pattern matches them."""
+    revocations: tuple[str, ...]
+    """Lists of revoked tokens that are deleted: the tokens become valid again."""
+    explicitly: tuple[str, ...]
+    restart: bool
+    app: str
+    version: str
+    """The server's."""
+    primaries: tuple[str, ...]
+    keys: int
+    """In the whole cache, by DBSIZE, when the plan is made."""
+    counts: tuple[Count, ...]
+    spared: tuple[Count, ...]
+    noticed: tuple[Noticed, ...]
+    counted: str
+    """From a sample or a full scan, in words."""
+    seconds: float
+    """How long the deletion should take."""
+    rate: str
+    """What that rests on."""
+
+    def binding(self) -> dict[str, Any]:
+        """Targets and facts; keys come and go, and a failover does not change which are meant."""
+        volatile = ("version", "primaries", "keys", "counts", "spared", "noticed", "counted", "seconds", "rate")
+        return {name: value for name, value in super().binding().items() if name not in volatile}
+
+    @property
+    def risk(self) -> Risk:
+        """High where revoked tokens become valid again."""
+        return "high" if self.revocations else self.rated
+
+    @property
+    def needs_person(self) -> bool:
+        """Never unattended where revoked tokens become valid again."""
+        return bool(self.revocations)
+
+    @property
+    def what(self) -> str:
+        """What is deleted, for people."""
+        return "all keys" if self.everything else f"the keys of {', '.join(self.patterns)}"
+
+    @property
+    def title(self) -> str:
+        """What it does, in one line."""
+        return f"{self.what} out of {self.environment}'s cache '{self.cache}'"
+
+    @property
+    def goal(self) -> str:
+        """What is true when it is done, in one line."""
+        return f"{self.what} that there were are gone from {self.environment}'s cache '{self.cache}'"
+
+    @property
+    def rto_target_seconds(self) -> float:
+        """The runbook's quick reference."""
+        return 120
+
+    def steps(self) -> list[PlannedStep]:
+        """What will be done, in order."""
+        many = f"{len(self.primaries)} primaries" if len(self.primaries) > 1 else "the primary"
+        way = (
+            f"FLUSHALL ASYNC on {many}"
+            if self.everything
+            else f"one pass of SCAN over {many}, UNLINK of what matches {', '.join(self.patterns)}"
+        )
+        restart = PlannedStep(title=RESTART, detail=f"production of '{self.app}', once")
+        return [
+            PlannedStep(title=CLEAR, detail=f"{way}; {self.rate}", expected_seconds=self.seconds),
+            PlannedStep(title=VERIFY_KEYS, detail="none is left that was there; how many are new", changes=False),
+            *([restart] if self.restart else []),
+            PlannedStep(title=VERIFY, detail="health pages and real requests", changes=False),
+        ]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The binding facts, for people, and how many keys they are."""
+        revoked = ", ".join(self.revocations)
+        return [
+            ("Cache", f"{self.cache} ({self.kind}), {self.host}:{self.port}, {self.version}"),
+            ("Primaries", ", ".join(self.primaries)),
+            ("Keys in all", f"{self.keys:,}"),
+            *([("HIGH RISK", f"revoked tokens become valid again: {revoked}")] if revoked else []),
+            *((f"Deleted: {each.what}", f"{each.words} keys") for each in self.counts),
+            ("Counted by", self.counted),
+            *((f"Kept: {each.what}", f"{each.words} keys that a pattern matches") for each in self.spared if each.keys),
+            ("Never deleted", ", ".join(self.guards) or "nothing is declared"),
+            *(("Who notices", f"{each.effect} ({each.keys.what}: {each.keys.words})") for each in self.noticed),
+            ("Takes", f"about {self.seconds:.1f} s; {self.rate}"),
+            ("Restart", f"production of {self.app}" if self.restart else "not asked for"),
+        ]
+
+    def afterwards(self) -> tuple[str, ...]:
+        """What is left to people when it is done."""
+        if self.revocations:
+            return ("Revoked tokens are valid again: revoke them anew, or change the key that signs tokens.",)
+        return ()

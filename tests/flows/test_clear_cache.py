@@ -1,0 +1,140 @@
+"""Keys taken out of a cache: what goes, what is kept, and what is said of it."""
+
+from pathlib import Path
+
+import pytest
+from clearing import ALL, DEFAULTS, PAGES, QUEUES, REPORTS, REVOKED, SESSIONS, Books, clear, quick_cache_file, results
+from support import World
+
+from rollback.journal import Entry, Event
+from rollback.outcomes import EndState
+from rollback.settings import load_settings
+
+
+@pytest.fixture
+def books(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Books:
+    monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_cache_file(tmp_path)))
+    return Books(world, tmp_path / "state")
+
+
+async def test_the_default_patterns_go_and_the_app_restarts_once(books: Books) -> None:
+    assert books.keys() == ALL
+    outcome = await clear()
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert books.keys() == ALL - DEFAULTS
+    assert books.requests() == ["restart"]
+    assert results(outcome)["Keys deleted"] == f"{DEFAULTS:,}"
+    assert "no key is left that was there" in " ".join(outcome.evidence)
+
+
+async def test_a_dry_run_counts_and_touches_nothing(books: Books) -> None:
+    outcome = await clear(dry_run=True)
+    assert outcome.end_state is EndState.PLANNED, outcome
+    plan = books.plan(outcome)
+    assert {each.what: each.keys for each in plan.counts} == {
+        "cache:*": PAGES,
+        "session:*": SESSIONS,
+        "ratelimit:*": 80,
+    }
+    assert plan.counted == f"a full scan of {ALL} keys"
+    assert ("Who notices", "users are logged out (session:*: 300)") in plan.facts()
+    assert books.keys() == ALL
+    assert books.requests() == []
+
+
+async def test_a_cluster_of_three_is_cleared_on_every_primary(books: Books) -> None:
+    before = books.keys(environment="staging")
+    outcome = await clear(environment="staging")
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert len(books.plan(outcome).primaries) == 3
+    assert books.keys(environment="staging") == before - DEFAULTS
+    assert books.keys("celery", "staging") == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"patterns": ("*",)}, r"'\*' is every key"),
+        ({"patterns": ("",)}, "An empty pattern matches no key"),
+        ({"patterns": ("reports:*",)}, "'reports:*' is one of the patterns of other applications"),
+        ({"patterns": ("r*",)}, "'r*' reaches 'reports:*'"),
+        ({"patterns": ("jwt_blacklist:*",)}, "revoked tokens, which would become valid again"),
+        ({"patterns": ("celery",)}, "'celery' is protected"),
+        ({"patterns": ("queue:emails",)}, "'queue:emails' reaches 'queue:*'"),
+        ({"patterns": ("cache:*",), "explicitly": ("celery",)}, "'celery' is protected"),
+        ({"patterns": ("cache:*",), "explicitly": ("jwt_blacklist",)}, "neither asked for nor declared"),
+        ({"patterns": ("cache:*",), "everything": True}, "not both"),
+        ({"everything": True}, "All keys are also those of jwt_blacklist:*, reports:*"),
+        ({"everything": True, "explicitly": ("jwt_blacklist:*", "reports:*")}, "also protected ones"),
+    ],
+    ids=lambda each: "-".join(each.get("patterns", ["everything"])) if isinstance(each, dict) else "",
+)
+async def test_what_reaches_too_far_is_refused_with_nothing_touched(
+    books: Books, asked: dict[str, object], why: str
+) -> None:
+    outcome = await clear(**asked)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert why.replace("\\", "") in outcome.headline
+    assert outcome.next_steps
+    assert books.keys() == ALL
+    assert books.requests() == []
+
+
+async def test_every_key_named_explicitly_goes_but_for_what_is_declared(books: Books) -> None:
+    outcome = await clear(patterns=("*",), explicitly=("*",), restart=False)
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert books.keys() == REVOKED + QUEUES + REPORTS
+    assert books.keys("jwt_blacklist:*") == REVOKED
+    assert books.requests() == []
+    assert {each.what: each.keys for each in books.plan(outcome).spared} == {
+        "celery": 1,
+        "queue:*": 2,
+        "jwt_blacklist:*": REVOKED,
+        "reports:*": REPORTS,
+    }
+
+
+async def test_all_keys_of_a_cache_without_queues_are_flushed_once(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = quick_cache_file(tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace('protected = ["celery", "queue:*"]', "protected = []"))
+    monkeypatch.setenv("ROLLBACK_CONFIG", str(file))
+    outcome = await clear(everything=True, explicitly=("jwt_blacklist:*", "reports:*"), restart=False)
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert books.keys() == 0
+    assert books.control.cache_deletions("production")["FLUSHALL"].calls == 1
+
+
+async def test_revoked_tokens_are_high_risk_and_need_a_person_whatever_the_rules_say(books: Books) -> None:
+    asked = {"patterns": ("jwt_blacklist:*",), "explicitly": ("jwt_blacklist:*",)}
+    outcome = await clear(dry_run=True, **asked)
+    plan = books.plan(outcome)
+    assert plan.risk == "high"
+    assert plan.counts[0].keys == REVOKED
+    assert ("HIGH RISK", "revoked tokens become valid again: jwt_blacklist:*") in plan.facts()
+    assert load_settings().approval.requirement(plan).words.startswith("signed by two people")
+
+
+async def test_clearing_it_again_finds_nothing_and_touches_nothing(books: Books) -> None:
+    await clear()
+    again = await clear()
+    assert again.end_state is EndState.ALREADY_THERE, again
+    assert books.requests() == ["restart"]
+
+
+async def test_an_app_that_is_not_well_afterwards_is_cleared_not_verified(books: Books) -> None:
+    def stop(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, "Verify the keys"):
+            books.control.break_("stop-slot", slot="production")
+
+    outcome = await clear(stop, restart=False)
+    assert outcome.end_state is EndState.CLEARED_NOT_VERIFIED, outcome
+    assert books.keys() == ALL - DEFAULTS
+
+
+async def test_a_restart_whose_answer_is_lost_is_not_sent_twice(books: Books) -> None:
+    books.control.break_("drop-after", path="/restart", times=1)
+    outcome = await clear()
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert books.restarts() == 1

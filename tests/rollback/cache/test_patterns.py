@@ -1,0 +1,93 @@
+"""Our reading of Redis's patterns, held against the server's own."""
+
+import re
+from itertools import product
+
+import pytest
+from valkey_server import Valkey
+
+from rollback.cache.patterns import Patterns, covers_all, overlap, to_regex
+
+PATTERNS = [
+    *("*", "**", "?", "a", "a*", "*a", "a*b", "a?b", "*:*", "session:*", "a**b", "?*", "*?", "??"),
+    *("[abc]", "[a-c]x", "[c-a]x", "[^a]", "[^a-c]*", "[a^]", "[]", "[]a]", "[^]", "[^]a", "[", "[^", "[a", "[a-"),
+    *("[a-]", "[a-]b", "[-a]", "[\\]]", "[\\a-c]", "[a\\-c]", "[a\\", "x[\\", "[*]", "[?]", "[[]", "[]-a]", "[a-\\]]"),
+    *(
+        "é*",
+        "[é]",
+        "\\*",
+        "\\?",
+        "\\[a]",
+        "a\\",
+        "\\",
+        "\\\\",
+        "\\a",
+        "a\\*b",
+        "*\\",
+        "a.b",
+        "a|b",
+        "(a)",
+        "^a$",
+        "a\nb",
+    ),
+    *("a*b*c", "*a*a*", "a[b-d]?*e", "*[^x]", "*[", "a*[", "a]", "]"),
+]
+KEYS = [
+    *(b"", b"a", b"b", b"ab", b"axb", b"a:b", b"session:1", b"a\nb", b"\n", b"*", b"?", b"[", b"]", b"^", b"-", b"\\"),
+    *(b"a*b", b"a.b", b"a|b", b"(a)", b"^a$", b"abc", b"aabbcc", b"acxe", b"bx", b"cx", b"dx", b"\xc3\xa9", b"\xc3"),
+    *(b"\xff\x00", b"[a]", b"a]", b"[a", b"a\\", b"\\a", b"a-", b"Z", b"_b", b"]b", b"-b", b"ab\\", b"a[", b"x"),
+]
+
+
+@pytest.fixture
+async def keys(valkey: Valkey) -> set[bytes]:
+    made = set(KEYS) | {bytes(each) for length in (1, 2, 3) for each in product(b"ab]-[^\\", repeat=length)}
+    await valkey.command("MSET", *(part for each in made for part in (each, "1")))
+    return made
+
+
+async def test_every_pattern_matches_what_the_server_matches(valkey: Valkey, keys: set[bytes]) -> None:
+    every = [bytes(each).decode() for length in (1, 2, 3) for each in product(b"a]-[^\\*", repeat=length)]
+    every += [f"[{bytes(each).decode()}" for each in product(b"a]-^\\", repeat=3)]
+    async with valkey.client() as client:
+        for pattern in [*PATTERNS, *every]:
+            ours = {key for key in keys if re.fullmatch(to_regex(pattern), key, re.DOTALL)}
+            _, theirs = await client.execute_command("SCAN", 0, "MATCH", pattern, "COUNT", 10_000)
+            assert ours == set(theirs), pattern
+
+
+def test_the_first_pattern_that_matches_counts_a_key() -> None:
+    patterns = Patterns(["a:*", "*:1", "a:*"])
+    assert patterns.patterns == ("a:*", "*:1")
+    assert [patterns.find(key) for key in (b"a:1", b"b:1", b"b:2")] == [0, 1, None]
+    assert Patterns([]).find(b"a") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("jwt_*", "jwt_blacklist:*", True),
+        ("*:1", "session:*", True),
+        ("cache:*", "session:*", False),
+        ("cache:?", "cache:??", False),
+        ("[a-c]*", "[d-f]*", False),
+        ("[^a]*", "b*", True),
+        ("cel?ry", "celery", True),
+        ("celery", "celery", True),
+        ("celery:*", "celery", False),
+        ("*a", "b*", True),
+        ("[]*", "*", False),
+        ("a*c", "ab", False),
+    ],
+)
+def test_patterns_overlap_where_a_key_could_match_both(one: str, other: str, *, both: bool) -> None:
+    assert overlap(one, other) is both
+    assert overlap(other, one) is both
+
+
+def test_only_stars_cover_every_key() -> None:
+    assert covers_all("*")
+    assert covers_all("**")
+    assert not covers_all("?*")
+    assert not covers_all("\\*")
+    assert not covers_all("*:*")
