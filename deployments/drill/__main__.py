@@ -4,6 +4,8 @@
 slot turns production bad, and the guarded deployment swaps back. `database`: a bad release damages rows, and the
 database is restored to the instant before. `migration`: the release that has to serve cannot use the schema, which is
 taken down first. `frontend`: the website's release cannot show what it should, and the earlier one is deployed anew.
+`cache`: a bad release has left pages in the cache that the good one cannot read, and they are taken out.
+`infrastructure`: a template has brought a bad setting, and the earlier one is deployed again.
 The exit status is 0 where that is what happened, else that of the command, or 1 where users were not shown to get what
 they should.
 """
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from deployments.drill import backend, database, frontend, migration
+from deployments.drill import backend, cache, database, frontend, migration
 from deployments.local_platform import ROOT, LocalPlatform
 from rollback.errors import RollbackError
 
@@ -30,6 +32,7 @@ MODES: dict[str, Rehearsal] = {
     "database": database.rehearse,
     "migration": migration.rehearse,
     "frontend": frontend.rehearse,
+    "cache": cache.rehearse,
 }
 
 
@@ -48,7 +51,7 @@ MODES: dict[str, Rehearsal] = {
     "--pace", type=click.Choice(["fast", "azure"]), default="fast", show_default=True, help="As slow as Azure?"
 )
 def main(state: Path, mode: str, pace: str) -> None:
-    """Rehearse a rollback, a guarded deployment, a restore, a downgrade or a redeployed website, on the sandbox."""
+    """Rehearse a procedure on the sandbox, while users go on using it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = state / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     started = time.monotonic()
