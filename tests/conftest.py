@@ -36,10 +36,14 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's own; what is made in it has a 
 ROOM_BYTES = 6 * 1024**3
 
 
+# What is imported stays: it need not be looked through for garbage again and again.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is imported stays: it need not be looked through for garbage again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
