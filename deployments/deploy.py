@@ -4,8 +4,8 @@ The procedures of prefect.yaml, and the automations of automations.yaml by their
 """
 
 import asyncio
-import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,21 @@ AUTOMATIONS = FOLDER / "automations.yaml"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Deploy every procedure, and what brings the run of a lost machine back."""
-    deployed = subprocess.run(  # noqa: S603 - Prefect's own command, with arguments that we chose
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", PROCEDURES],
-        cwd=FOLDER.parent,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if deployed.returncode != 0:
-        sys.exit(deployed.returncode)
+    deploy_procedures()
     asyncio.run(deploy_automations(yaml.safe_load(AUTOMATIONS.read_text(encoding="utf-8"))))
+
+
+def deploy_procedures() -> None:
+    """Run Prefect's own command, in this process: importing Prefect once more would take longer than what it does."""
+    from prefect.cli import app
+
+    sys.argv = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", PROCEDURES]
+    with chdir(FOLDER.parent):
+        try:
+            app()
+        except SystemExit as ended:
+            if ended.code:
+                raise
 
 
 async def deploy_automations(documents: list[dict[str, Any]]) -> None:

@@ -36,10 +36,14 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's own; what is made in it has a 
 ROOM_BYTES = 6 * 1024**3
 
 
+# What is imported stays: it need not be looked through for garbage again and again.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is imported stays: it need not be looked through for garbage again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,15 +63,19 @@ def sandbox_folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _databases_are_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """For all of pytest-xdist's processes, and for every sandbox that a test starts."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["SANDBOX_POSTGRESQL_TEMPLATE"] = str(shared / "postgresql-template")
+
+
 @pytest.fixture(scope="session")
-def running_sandbox(sandbox_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Sandbox]:
+def running_sandbox(sandbox_folder: Path) -> Generator[Sandbox]:
     command = [sys.executable, "-m", "sandbox"]
     state = ["--state", str(sandbox_folder)]
-    base = tmp_path_factory.getbasetemp()
-    # The databases are made once for all of pytest-xdist's processes.
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    template = ["--postgresql-template", str(shared / "postgresql-template")]
-    subprocess.run([*command, "up", *state, *template, "--detach"], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run([*command, "up", *state, "--detach"], check=True, cwd=ROOT, capture_output=True)
     try:
         yield Sandbox(Control(sandbox_folder), sandbox_environment(sandbox_folder), sandbox_folder)
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from app_processes import AppProcess
 
 from sandbox.fundrbolt.releases import BEHAVIOURS, RELEASES
 
@@ -27,26 +28,12 @@ class Build:
 
     def __init__(self, release: str, log: Path, **app_settings: str) -> None:
         self.log = log
-        with log.open("a") as stderr:
-            self.process = subprocess.Popen(
-                command(release),
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={"PATH": os.environ["PATH"], **app_settings},
-            )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line.startswith("listening on "), log.read_text()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{line.split()[-1]}", trust_env=False)
+        self.process = AppProcess(release, {"PATH": os.environ["PATH"], **app_settings}, log)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.process.read_port()}", trust_env=False)
 
-    def stop(self) -> int:
+    def stop(self) -> int | None:
         self.client.close()
-        self.process.terminate()
-        status = self.process.wait(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return status
+        return self.process.stop()
 
 
 @pytest.fixture
@@ -232,8 +219,7 @@ def test_it_gets_warm_by_itself(start: Callable[..., Build]) -> None:
 def test_it_ends_with_status_0_on_sigterm_even_with_open_connections(start: Callable[..., Build]) -> None:
     build = start()
     assert build.client.get("/health").status_code == 200
-    build.process.terminate()
-    assert build.process.wait(5) == 0
+    assert build.process.stop(within_seconds=5) == 0
 
 
 def test_each_request_is_one_line_without_body_query_and_session_id(start: Callable[..., Build]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from app_processes import AppProcess
 
 from sandbox import loopback
 from sandbox.fundrbolt.releases import HEADS
@@ -75,35 +75,23 @@ Start = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    processes: list[asyncio.subprocess.Process] = []
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    processes: list[AppProcess] = []
     clients: list[httpx.AsyncClient] = []
 
     async def started(release: str, **app_settings: str) -> httpx.AsyncClient:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sandbox.fundrbolt", "--release", release),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={
-                "PATH": os.environ["PATH"],
-                "WEBSITE_SITE_NAME": SITE,
-                "WEBSITE_INSTANCE_ID": INSTANCE,
-                "FAILURE_SHARE": "0",
-                **app_settings,
-            },
-        )
-        processes.append(process)
-        assert process.stdout is not None
-        port = (await process.stdout.readline()).split()[-1].decode()
-        clients.append(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20))
+        own = {"PATH": os.environ["PATH"], "WEBSITE_SITE_NAME": SITE, "WEBSITE_INSTANCE_ID": INSTANCE}
+        environment = {**own, "FAILURE_SHARE": "0", **app_settings}
+        processes.append(AppProcess(release, environment, tmp_path / f"{len(processes)}.log"))
+        address = f"http://127.0.0.1:{processes[-1].read_port()}"
+        clients.append(httpx.AsyncClient(base_url=address, trust_env=False, timeout=20))
         return clients[-1]
 
     yield started
     for client in clients:
         await client.aclose()
     for process in processes:
-        process.terminate()
-        assert await process.wait() == 0
+        assert process.stop() == 0
 
 
 async def until(condition: Callable[[], object | Awaitable[object]]) -> None:

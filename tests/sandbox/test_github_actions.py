@@ -281,15 +281,11 @@ def forget_github(state: Path) -> None:
     Folder(state).write_secrets(secrets.model_copy(update={"github_token": ""}))
 
 
-async def test_a_waiting_run_and_a_running_one_go_on_after_down_and_up(
-    tmp_path, tmp_path_factory, monkeypatch, eventually
-):
+async def test_a_waiting_run_and_a_running_one_go_on_after_down_and_up(tmp_path, monkeypatch, eventually):
     state = tmp_path / "state"
 
     def sandbox(*words: str) -> None:
-        template = ["--postgresql-template", str(tmp_path_factory.getbasetemp() / "postgresql-template")]
-        more = template if words[0] == "up" else []
-        command = [sys.executable, "-m", "sandbox", *words, *more, "--state", str(state)]
+        command = [sys.executable, "-m", "sandbox", *words, "--state", str(state)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
     async def reached(run: int, status: str) -> None:
