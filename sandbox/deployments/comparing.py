@@ -15,6 +15,8 @@ says `Delete`, though nothing will be. That is its noise, and it is here as it i
 
 from typing import Any, Literal, cast
 
+from sandbox.templates.values import is_object
+
 ChangeKind = Literal["Create", "Delete", "Modify", "Array", "NoEffect"]
 
 READ_ONLY = ("id", "type", "name", "etag", "systemData", "resourceGroup", "managedBy")
@@ -130,10 +132,9 @@ def predicted(before: dict[str, Any], after: dict[str, Any], deltas: list[dict[s
     return result
 
 
-def _laid_over(before: object, after: object) -> Any:
-    if isinstance(before, dict) and isinstance(after, dict):
-        current, wanted = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
-        return {name: _laid_over(current.get(name), wanted.get(name)) for name in dict.fromkeys([*current, *wanted])}
+def _laid_over(before: Any, after: Any) -> Any:
+    if is_object(before) and is_object(after):
+        return {name: _laid_over(before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after])}
     return before if after is None else after
 
 
