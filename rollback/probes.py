@@ -136,8 +136,8 @@ class Prober:
         return json_field(response.content, field_path)
 
     async def _get(self, path: str) -> httpx.Response:
-        query = {**_query(path), "probe": uuid.uuid4().hex}
-        return await self._client.get(f"{self.base_url}{path}", params=query, headers={"Cache-Control": "no-cache"})
+        asked = httpx.URL(f"{self.base_url}{path}").copy_merge_params({"probe": uuid.uuid4().hex})
+        return await self._client.get(asked, headers={"Cache-Control": "no-cache"})
 
     async def post(self, path: str, body: object) -> Answer:
         """Send JSON to one page, which writes something: once, and whatever becomes of the answer."""
@@ -166,10 +166,6 @@ async def connect(probes: platform.Probes) -> AsyncGenerator[httpx.AsyncClient]:
     ) as client:
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         yield client
-
-
-def _query(path: str) -> dict[str, str]:
-    return dict(httpx.URL(f"https://probe{path}").params)
 
 
 def is_cached(headers: Mapping[str, str]) -> bool:
