@@ -18,6 +18,8 @@ import httpx
 
 from rollback import settings as platform
 
+UNANSWERED = (httpx.HTTPError, httpx.InvalidURL)
+"""An address that comes from outside may be none."""
 CONCURRENT = 6
 """Requests in flight: a verification must not be a load test."""
 
@@ -115,7 +117,7 @@ class Prober:
         started = clock()
         try:
             response = await self._get(path)
-        except httpx.HTTPError as error:
+        except UNANSWERED as error:
             return Answer(url=url, status=None, problem=error_words(error))
         return Answer(
             url=url,
@@ -129,7 +131,7 @@ class Prober:
         """What a page tells in one field of its JSON; none where it does not, or where a cache answers."""
         try:
             response = await self._get(path)
-        except httpx.HTTPError:
+        except UNANSWERED:
             return None
         if response.status_code != 200 or is_cached(response.headers):
             return None
@@ -144,7 +146,7 @@ class Prober:
         url = f"{self.base_url}{path}"
         try:
             response = await self._client.post(url, json=body)
-        except httpx.HTTPError as error:
+        except UNANSWERED as error:
             return Answer(url=url, status=None, problem=error_words(error))
         problem = "" if response.is_success else f"{response.status_code}"
         return Answer(url=url, status=response.status_code, problem=problem)
@@ -191,7 +193,11 @@ def json_field(content: bytes, field_path: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def error_words(error: httpx.HTTPError) -> str:
+def error_words(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     """Why there is no answer."""
-    kinds = {httpx.TimeoutException: "no answer in time", httpx.ConnectError: "no connection"}
+    kinds = {
+        httpx.TimeoutException: "no answer in time",
+        httpx.ConnectError: "no connection",
+        httpx.InvalidURL: "no address that can be asked",
+    }
     return next((words for kind, words in kinds.items() if isinstance(error, kind)), type(error).__name__)

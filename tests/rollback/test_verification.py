@@ -67,6 +67,14 @@ async def test_a_request_is_made_with_its_whole_query(serve: Serve) -> None:
     assert {*request.query} == {"tag", "limit", "all", "probe"}
 
 
+async def test_a_page_that_nobody_can_ask_for_is_a_problem_and_tells_nothing() -> None:
+    async with probes.connect(PROBES) as client:
+        prober = Prober(client, "https://fundrbolt.com", PROBES)
+        asked, posted = await prober.ask("/a\x01"), await prober.post("/a\x01", {})
+        assert await prober.ask_field("/a\x01", "version") is None
+    assert {(each.good, each.problem) for each in (asked, posted)} == {(False, "no address that can be asked")}
+
+
 async def test_an_app_that_answers_as_it_must_is_good(serve: Serve) -> None:
     found = await verify(await serve(good))
     assert found.good
