@@ -18,6 +18,8 @@ import httpx
 
 from rollback import settings as platform
 
+UNANSWERED = (httpx.HTTPError, httpx.InvalidURL)
+"""An address that comes from outside may be none."""
 CONCURRENT = 6
 """Requests in flight: a verification must not be a load test."""
 
@@ -115,7 +117,7 @@ class Prober:
         started = clock()
         try:
             response = await self._get(path)
-        except httpx.HTTPError as error:
+        except UNANSWERED as error:
             return Answer(url=url, status=None, problem=error_words(error))
         return Answer(
             url=url,
@@ -129,22 +131,22 @@ class Prober:
         """What a page tells in one field of its JSON; none where it does not, or where a cache answers."""
         try:
             response = await self._get(path)
-        except httpx.HTTPError:
+        except UNANSWERED:
             return None
         if response.status_code != 200 or is_cached(response.headers):
             return None
         return json_field(response.content, field_path)
 
     async def _get(self, path: str) -> httpx.Response:
-        query = {**_query(path), "probe": uuid.uuid4().hex}
-        return await self._client.get(f"{self.base_url}{path}", params=query, headers={"Cache-Control": "no-cache"})
+        asked = httpx.URL(f"{self.base_url}{path}").copy_merge_params({"probe": uuid.uuid4().hex})
+        return await self._client.get(asked, headers={"Cache-Control": "no-cache"})
 
     async def post(self, path: str, body: object) -> Answer:
         """Send JSON to one page, which writes something: once, and whatever becomes of the answer."""
         url = f"{self.base_url}{path}"
         try:
             response = await self._client.post(url, json=body)
-        except httpx.HTTPError as error:
+        except UNANSWERED as error:
             return Answer(url=url, status=None, problem=error_words(error))
         problem = "" if response.is_success else f"{response.status_code}"
         return Answer(url=url, status=response.status_code, problem=problem)
@@ -166,10 +168,6 @@ async def connect(probes: platform.Probes) -> AsyncGenerator[httpx.AsyncClient]:
     ) as client:
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         yield client
-
-
-def _query(path: str) -> dict[str, str]:
-    return dict(httpx.URL(f"https://probe{path}").params)
 
 
 def is_cached(headers: Mapping[str, str]) -> bool:
@@ -195,7 +193,11 @@ def json_field(content: bytes, field_path: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def error_words(error: httpx.HTTPError) -> str:
+def error_words(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     """Why there is no answer."""
-    kinds = {httpx.TimeoutException: "no answer in time", httpx.ConnectError: "no connection"}
+    kinds = {
+        httpx.TimeoutException: "no answer in time",
+        httpx.ConnectError: "no connection",
+        httpx.InvalidURL: "no address that can be asked",
+    }
     return next((words for kind, words in kinds.items() if isinstance(error, kind)), type(error).__name__)

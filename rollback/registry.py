@@ -93,7 +93,7 @@ class Registry:
             if response.status_code == 401 and challenge.lower().startswith("bearer "):
                 await self._sign_in(challenge)
                 response = await self._client.request(method, url, headers={**headers, **self._bearer()})
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AzureUnreachable(
                 f"No answer from the registry {self._repository.host}.", remedy="Check the network and HTTPS_PROXY."
             ) from error

@@ -78,9 +78,9 @@ class ServedRecord:
         """The newest entry about a build, by its digest."""
         return next((each for each in reversed(self.all()) if digest and each.build.digest == digest), None)
 
-    def latest_of_release(self, release: str) -> Served | None:
-        """The newest entry about a release."""
-        return next((each for each in reversed(self.all()) if each.build.release == release), None)
+    def latest_of_release(self, *names: str) -> Served | None:
+        """The newest entry about a release, under any of its names."""
+        return next((each for each in reversed(self.all()) if each.build.release in names), None)
 
     def add(self, entry: Served) -> None:
         """Keep an entry, once for each run and build; durable on return."""

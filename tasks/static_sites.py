@@ -82,17 +82,17 @@ async def verify_frontends(plan: FrontendsPlan) -> None:
 
 @step(RECORD, timeout_seconds=60)
 async def record_frontends(plan: FrontendsPlan) -> None:
-    """Keep what each frontend serves and was seen good, and which version users were taken off."""
+    """Keep what each frontend serves and was seen good, and which one users were taken off, each by its version."""
     run = current()
     for each in plan.goals:
         record = run.store.served_frontend(plan.environment, each.name)
         if plan.goes_back and each.serving and not each.already_there:
             record.add(_served(each.app, each.serving, each.serving_index, Verdict.BAD))
         digest = each.contents.index_digest if each.contents else f"version {each.version}"
-        record.add(_served(each.app, plan.release, digest, Verdict.GOOD))
+        record.add(_served(each.app, each.version, digest, Verdict.GOOD))
 
 
-def _served(app: str, release: str, digest: str | None, verdict: Verdict) -> Served:
+def _served(app: str, version: str, digest: str | None, verdict: Verdict) -> Served:
     header = current().header
-    build = Build(image=app, digest=digest, release=release)
+    build = Build(image=app, digest=digest, release=version)
     return Served(at=now(), environment=header.environment, build=build, verdict=verdict, run=header.run)

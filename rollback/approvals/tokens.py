@@ -111,7 +111,7 @@ class TokenVerifier:
                         remedy="Check approval.tenant_id, and what answers as login.microsoftonline.com.",
                     )
                 published: list[dict[str, Any]] = (await _get(client, address))["keys"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
             raise AzureUnreachable(
                 f"The keys of tenant {signers.tenant_id} cannot be had from Entra ID ({type(error).__name__}).",
                 remedy="Check the network and HTTPS_PROXY, then approve again.",

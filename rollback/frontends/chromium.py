@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rollback.errors import BrowserUnusable
@@ -105,8 +106,7 @@ async def _dump(program: list[str], folder: Path, environment: dict[str, str], u
         said.extend(piece[: max(0, MOST_BYTES - len(said))])
 
     root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root Chromium runs without its own sandbox only
-    proxy = environment.get("https_proxy", environment.get("HTTPS_PROXY"))
-    options = (*FLAGS, *root, *((f"--proxy-server={proxy}",) if proxy else ()))
+    options = (*FLAGS, *root, *_proxy_options(environment))
     options = (*options, f"--user-data-dir={folder / 'profile'}", f"--virtual-time-budget={VIRTUAL_MILLISECONDS}")
     try:
         async with asyncio.timeout(LOOK_SECONDS):
@@ -120,6 +120,31 @@ async def _dump(program: list[str], folder: Path, environment: dict[str, str], u
     if status != 0:
         raise BrowserUnusable(f"it ended with status {status}")
     return said.decode(errors="replace")
+
+
+def _proxy_options(environment: Mapping[str, str]) -> Iterator[str]:
+    """How it reaches the network.
+
+    A command line is seen by all users of the machine, so that a proxy's user and password cannot be told: raises
+    `BrowserUnusable` where it has them.
+    """
+    proxy = environment.get("https_proxy", environment.get("HTTPS_PROXY"))
+    if not proxy:
+        return
+    if "@" in proxy:
+        raise BrowserUnusable("it cannot be told the proxy's user and password")
+    yield f"--proxy-server={proxy}"
+    entries = (each.strip() for each in environment.get("no_proxy", environment.get("NO_PROXY", "")).split(","))
+    if rules := ";".join(rule for each in entries if each for rule in _bypassing(each)):
+        yield f"--proxy-bypass-list={rules}"
+
+
+def _bypassing(entry: str) -> tuple[str, ...]:
+    """The browser's rules for an entry of NO_PROXY: a name stands for those below it as well, an address for itself."""
+    if entry.startswith("."):
+        return (f"*{entry}",)
+    is_name = entry[-1].isalpha() and ":" not in entry
+    return (entry, f"*.{entry}") if is_name else (entry,)
 
 
 async def _trust(home: Path, environment: dict[str, str]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urljoin, urlsplit
+from string import punctuation
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
 from rollback import probes
 from rollback.frontends.settings import Frontend, VersionPage
-from rollback.probes import error_words, is_cached, json_field
+from rollback.probes import UNANSWERED, error_words, is_cached, json_field
 from rollback.settings import Probes
 
 CONCURRENT = 6
@@ -79,12 +80,12 @@ class Browser:
     async def get(self, url: str, *, origin: str = "") -> Page:
         """One page; `origin` is the site on which a call is made."""
         headers = {"Cache-Control": "no-cache", **({"Origin": origin} if origin else {})}
-        asked = httpx.URL(url).copy_merge_params({"probe": uuid.uuid4().hex})
         try:
+            asked = httpx.URL(url).copy_merge_params({"probe": uuid.uuid4().hex})
             async with self._gate:
                 response = await self._client.get(asked, headers=headers)
-        except httpx.HTTPError as error:
-            return Page(url, problem=error_words(error))
+        except UNANSWERED as error:
+            return Page(quote(url, safe=punctuation), problem=error_words(error))
         return Page(
             url,
             status=response.status_code,

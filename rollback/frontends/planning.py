@@ -20,7 +20,7 @@ from rollback.github import workflow_runs
 from rollback.github.releases import Asset, Published
 from rollback.permissions import FRONTEND_ACTIONS
 from rollback.programs.repository import find_commit
-from rollback.served import Verdict
+from rollback.served import Served, Verdict
 from rollback.side_by_side import side_by_side
 
 IN_MEMORY_BYTES = 16 * 1024**2
@@ -108,8 +108,7 @@ class FrontendPlanner:
 
     async def _known_good(self, tag: str) -> str:
         """How a release is known to be good, in words; empty where it is not, or is known to be bad."""
-        records = [self._run.store.served_frontend(self._environment, name) for name in self._frontends]
-        known = [entry for entry in (each.latest_of_release(tag) for each in records) if entry]
+        known = [entry for entry in (self._known(name, tag) for name in self._frontends) if entry]
         if any(entry.verdict is Verdict.BAD for entry in known):
             return ""
         if known:
@@ -121,6 +120,11 @@ class FrontendPlanner:
         runs = await workflow_runs.list_runs(github, workflow.file, await workflow_runs.get_commit(github, tag))
         good = next((each for each in runs if each.succeeded), None)
         return f"it was deployed by workflow run {good.id} on {good.first_started_at:%Y-%m-%d}" if good else ""
+
+    def _known(self, name: str, release: str) -> Served | None:
+        """What is recorded of a frontend's release: under its version, in older records under its tag as well."""
+        record = self._run.store.served_frontend(self._environment, name)
+        return record.latest_of_release(self._version(release), release)
 
     def _version(self, release: str) -> str:
         return version_of(release, self._run)
@@ -146,7 +150,7 @@ class FrontendPlanner:
             if not look.known:
                 yield f"What is served now could not be read: {look}."
         for name in self._frontends:
-            known = self._run.store.served_frontend(self._environment, name).latest_of_release(release)
+            known = self._known(name, release)
             if known and known.verdict is Verdict.BAD:
                 yield f"Users were taken off {release} of {name} on {known.at:%Y-%m-%d}, by run {known.run}."
 

@@ -85,7 +85,10 @@ class Rerunner:
         self._run.note(f"The deployment to '{pending.environment}' is approved.")
 
     async def finish(self) -> None:
-        """Wait for the run's end; raises `DeploymentFailed` with the failing job's last lines."""
+        """Wait for the run's end; raises `DeploymentFailed` with the failing job's last lines.
+
+        Raises `OutcomeUnknown` where it failed and what users get now, or got before, could not be read.
+        """
         ended = (await self._until(lambda _: False)).run
         if ended.succeeded:
             self._tell_end(Event.CONFIRMED, f"Workflow run {ended.id}, attempt {ended.attempt}, succeeded.")
@@ -94,7 +97,15 @@ class Rerunner:
         lines = [line for job in failed for line in await self._log_tail(job)]
         for line in lines:
             self._run.note(line)
-        changed = [str(look) for goal, look in await self._looks() if look.version != goal]
+        looks = await self._looks()
+        changed = [str(look) for before, look in looks if before and look.known and look.version != before]
+        unknown = [str(look) for before, look in looks if not (before and look.known)]
+        if unknown and not changed:
+            raise OutcomeUnknown(
+                f"Workflow run {ended.id} ended as {ended.conclusion}. What users get is not known: "
+                f"{'; '.join(unknown)}.",
+                remedy=f"Look at the site and at {ended.url}; resume this run once the site can be read.",
+            )
         now = f"Users get something else than before: {'; '.join(changed)}." if changed else "Users get what they got."
         event = Event.CONFIRMED if changed else Event.NO_EFFECT
         self._tell_end(event, f"Workflow run {ended.id} ended as {ended.conclusion}. {now}")

@@ -55,8 +55,6 @@ async def run_script(run: Run, frontend: Frontend, target: FrontendTarget, token
                 )
         except TimeoutError as error:
             raise _failed(target, f"did not end within {script.timeout_seconds:g} s", output) from error
-        except (FileNotFoundError, PermissionError) as error:
-            raise _failed(target, f"cannot be started ({error.strerror})", output) from error
         finally:
             _file(run, target).unlink(missing_ok=True)
     output.end()

@@ -117,7 +117,7 @@ async def download(url: SecretStr, asset: Asset, target: IO[bytes], most_bytes: 
                     )
                 seen.update(piece)
                 target.write(piece)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise GitHubUnreachable(
             f"File '{asset.name}' could not be fetched: {type(error).__name__}.",
             remedy="Check the network and https://www.githubstatus.com.",

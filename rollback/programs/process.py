@@ -18,6 +18,10 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _NETWORK = (*_PROXIES, *(each.lower() for each in _PROXIES), "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
 """How the network is reached. A proxy's variables are written in capital and in small letters; programs differ."""
 
+_GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
+"""Keeps the process, and begins the program in it once it is told so; where we end before, it ends without."""
+_GO = b"go\n"
+
 
 def clean_environment() -> dict[str, str]:
     """Of our environment what programs need, and none of its credentials."""
@@ -51,15 +55,19 @@ async def run_in_group(
     environment: Mapping[str, str],
     received: Callable[[bytes], None],
     given: bytes = b"",
-    began: Callable[[int], None] = lambda _: None,
+    began: Callable[[int], None] | None = None,
 ) -> int:
     """Run a program to its end; `given` is its standard input, `received` gets both of its outputs.
 
-    `began` is told the number of the process and of its group.
+    `began` is told the number of the process and of its group, and the program does nothing before it has returned:
+    killed meanwhile, we leave nothing behind that nobody knows of. A program that cannot be started is then told by a
+    shell, with status 126 or 127.
 
     Its exit status, negative where a signal ended it. Cancelled, it interrupts the group, then kills it. Raises
     `FileNotFoundError` or `PermissionError` where the program or the folder cannot be used.
     """
+    if began is not None:
+        command, given = (*_GATE, *command), _GO + given
     reading, writing = os.pipe()
     loop = asyncio.get_running_loop()
     with os.fdopen(reading, "rb", buffering=0) as pipe:
@@ -80,7 +88,8 @@ async def run_in_group(
             os.close(writing)
         transport = None
         try:
-            began(process.pid)
+            if began is not None:
+                began(process.pid)
             transport, reader = await loop.connect_read_pipe(lambda: _Reader(received), pipe)
             await process.communicate(given)
             status = await process.wait()

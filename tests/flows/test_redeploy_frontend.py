@@ -83,6 +83,33 @@ async def test_a_release_that_users_were_taken_off_is_not_chosen(frontends: Fron
     assert frontends.all_served() == {V1}
 
 
+def rename_versions(file: Path) -> None:
+    """Let the manifest say that the frontends of the older releases call themselves web-1.2.1 and web-1.2.2."""
+    content, renamed = file.read_text(encoding="utf-8"), file.with_name("renamed.toml")
+    (known,) = re.findall(r'^manifest = "(.*)"', content, flags=re.M)
+    line = r'\g<0>\nfrontend_version = "web-1\1"'
+    manifest = re.sub(r'^\[releases\."v1(\.2\.[12])"\]$', line, Path(known).read_text(encoding="utf-8"), flags=re.M)
+    renamed.write_text(manifest, encoding="utf-8")
+    file.write_text(content.replace(known, str(renamed)), encoding="utf-8")
+
+
+async def test_a_release_whose_frontend_has_another_version_is_known_by_that(
+    frontends: Frontends, tmp_path: Path
+) -> None:
+    renamed = "sed -i s/v1/web-1/ frontend/VERSION && sh frontend/deploy.sh web"
+    file = frontends_file(tmp_path, f'{{ command = ["sh", "-c", "{renamed}"] }}')
+    rename_versions(file)
+    for release in (V2, V1):
+        await redeploy(frontends=("web",), release=release)
+    assert frontends.served(WEB) == "web-1.2.1"
+    frontends.upload(WEB, V3)
+    outcome = await redeploy(frontends=("web",))
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert frontends.served(WEB) == "web-1.2.1"
+    warned = await redeploy(frontends=("web",), release=V2, dry_run=True)
+    assert "Users were taken off v1.2.2 of web on" in frontends.told(warned)
+
+
 async def test_where_a_release_was_seen_good_is_told(frontends: Frontends, tmp_path: Path) -> None:
     file = frontends_file(tmp_path)
     content = re.sub(r"environments\.production\.(frontends|workflow)", r"environments.staging.\1", file.read_text())

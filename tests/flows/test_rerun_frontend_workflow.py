@@ -179,6 +179,21 @@ async def test_a_job_that_fails_is_told_with_its_last_lines_and_frees_the_enviro
     assert again.end_state is EndState.ROLLED_BACK, again
 
 
+async def test_after_a_job_that_failed_a_site_that_cannot_be_read_is_no_change(frontends: Frontends) -> None:
+    def break_(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, "Wait for the workflow"):
+            frontends.control.break_("swa-stale-edge", site=WEB)
+
+    frontends.control.break_("github-rerun-fails")
+    outcome = await rerun(break_)
+    assert outcome.end_state is EndState.OUTCOME_UNKNOWN, outcome
+    assert f"What users get is not known: {WEB}.azurestaticapps.net: " in outcome.headline
+    frontends.control.repair("swa-stale-edge")
+    again = await rerun(resume=outcome.run)
+    assert again.end_state is EndState.NOTHING_CHANGED, again
+    assert "Users get what they got." in again.headline
+
+
 async def test_a_workflow_that_hangs_is_unknown_and_waited_for_on_resuming(
     frontends: Frontends, tmp_path: Path
 ) -> None:

@@ -183,3 +183,9 @@ async def test_without_the_tenants_keys_nobody_is_known(tenant: Tenant, answer: 
     verifier = TokenVerifier(SIGNERS, transport=httpx.MockTransport(lambda _: answer))
     with pytest.raises(AzureUnreachable, match="cannot be had from Entra ID"):
         await verifier.verify(tenant.token())
+
+
+async def test_keys_at_an_address_that_nobody_can_ask_for_are_not_had(tenant: Tenant, verifier: TokenVerifier) -> None:
+    tenant.configuration["jwks_uri"] += "\x01"
+    with pytest.raises(AzureUnreachable, match="cannot be had from Entra ID"):
+        await verifier.verify(tenant.token())

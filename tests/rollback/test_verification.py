@@ -53,6 +53,28 @@ def good(_: web.Request) -> web.Response:
     return web.Response(text="fine", headers={"X-Version": "v1"})
 
 
+async def test_a_request_is_made_with_its_whole_query(serve: Serve) -> None:
+    asked = list[web.Request]()
+
+    def answer(request: web.Request) -> web.Response:
+        asked.append(request)
+        return good(request)
+
+    async with probes.connect(PROBES) as client:
+        await Prober(client, await serve(answer), PROBES).ask("/donations?tag=new&tag=a%26b&limit=5&all=")
+    (request,) = asked
+    assert request.query.getall("tag") == ["new", "a&b"]
+    assert {*request.query} == {"tag", "limit", "all", "probe"}
+
+
+async def test_a_page_that_nobody_can_ask_for_is_a_problem_and_tells_nothing() -> None:
+    async with probes.connect(PROBES) as client:
+        prober = Prober(client, "https://fundrbolt.com", PROBES)
+        asked, posted = await prober.ask("/a\x01"), await prober.post("/a\x01", {})
+        assert await prober.ask_field("/a\x01", "version") is None
+    assert {(each.good, each.problem) for each in (asked, posted)} == {(False, "no address that can be asked")}
+
+
 async def test_an_app_that_answers_as_it_must_is_good(serve: Serve) -> None:
     found = await verify(await serve(good))
     assert found.good

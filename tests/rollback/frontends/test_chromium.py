@@ -193,6 +193,26 @@ async def test_a_proxy_in_lower_case_letters_is_used_too(install: Install, monke
     assert environment["no_proxy"] == "10.0.0.0/8"
 
 
+async def test_a_proxy_with_a_password_is_on_no_command_line(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://operator:hunter2-hunter2@proxy.example.org:3128")
+    called = install("chromium", printing())
+    with pytest.raises(BrowserUnusable, match="cannot be told the proxy's user and password") as raised:
+        await look(URL)
+    assert "hunter2" not in str(raised.value)
+    assert not await asyncio.to_thread(called.exists)
+
+
+async def test_what_is_reached_without_the_proxy_is_told_to_the_browser(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.org:3128")
+    monkeypatch.setenv("NO_PROXY", "fundrbolt.com, .example.org,10.0.0.0/8,127.0.0.1,")
+    called = install("chromium", printing())
+    await look(URL)
+    ((arguments, _, _),) = calls(called)
+    assert "--proxy-bypass-list=fundrbolt.com;*.fundrbolt.com;*.example.org;10.0.0.0/8;127.0.0.1" in arguments
+
+
 async def test_as_root_it_runs_without_a_sandbox_of_its_own(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     called = install("chromium", printing())

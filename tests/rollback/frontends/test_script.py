@@ -165,9 +165,9 @@ async def test_a_script_that_fails_is_told_with_its_last_lines_and_what_to_do(wo
 
 
 async def test_a_script_that_cannot_be_started_is_told(world: World) -> None:
-    with pytest.raises(DeploymentFailed, match=r"cannot be started \(No such file or directory\)"):
+    with pytest.raises(DeploymentFailed, match=r"ended with status 127: .*no-such-script\.sh: not found"):
         await world.deploy("./no-such-script.sh")
-    with pytest.raises(DeploymentFailed, match=r"cannot be started \(Permission denied\)"):
+    with pytest.raises(DeploymentFailed, match=r"ended with status 126: .*release: Permission denied"):
         await world.deploy("./release")
 
 

@@ -94,6 +94,12 @@ async def test_a_file_that_is_missing_is_told(site: Site) -> None:
     assert (found.problems, found.evidence[1:]) == (("its page refers to /app.css: 404",), ())
 
 
+async def test_a_file_whose_address_nobody_can_ask_for_is_told_in_letters_that_can_be_shown(site: Site) -> None:
+    page = f'{PAGE}<img src="/a\x1b.png">'
+    site.answers["/"] = lambda _: Response(text=page, content_type="text/html")
+    assert (await site.verify()).problems == ("its page refers to /a%1B.png: no address that can be asked",)
+
+
 @pytest.mark.parametrize("allowed", ["", "https://elsewhere.example.org", "null"])
 async def test_a_call_whose_answer_a_browser_would_refuse_is_told(site: Site, allowed: str) -> None:
     site.answers["/api"] = lambda _: site.call(allowed=allowed)

@@ -248,3 +248,10 @@ async def test_a_file_that_cannot_be_fetched_is_told_without_its_address(store: 
     with pytest.raises(GitHubUnreachable, match=told) as raised:
         await download(store.url, ASSET, io.BytesIO(), len(CONTENT))
     assert "a-signature" not in f"{raised.value!r} {raised.value.__cause__!r}"
+
+
+async def test_a_file_at_an_address_that_nobody_can_ask_for_is_told_without_it(store: Store) -> None:
+    url = SecretStr(f"{store.url.get_secret_value()}\x01")
+    with pytest.raises(GitHubUnreachable, match="could not be fetched: InvalidURL") as raised:
+        await download(url, ASSET, io.BytesIO(), len(CONTENT))
+    assert "a-signature" not in f"{raised.value!r} {raised.value.__cause__!r}"
