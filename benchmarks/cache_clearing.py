@@ -1,6 +1,6 @@
 """How fast keys are deleted, beside `redis-cli --scan | xargs DEL`, and what somebody else notices meanwhile.
 
-    python benchmarks/cache_clearing.py [--keys 1000000] [--redis-cli redis-cli] [--folder DIR]
+    python benchmarks/cache_clearing.py [--keys 1000000] [--redis-cli redis-cli] [--rounds 3]
 
 A Valkey of its own is started for each way and filled with keys, seven of ten of which are sessions. The sessions are
 deleted, by the product's own pass and by the command line that people use (DEL of a hundred keys at a time), while

@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -91,6 +92,11 @@ class Valkey:
         """Run one command."""
         async with self.client() as client:
             return await client.execute_command(*words)
+
+    def command_now(self, *words: Any) -> Any:
+        """Run one command, while everything of ours waits."""
+        with SyncRedis(host="127.0.0.1", port=self.port, password=PRIMARY_KEY) as client:
+            return client.execute_command(*words)
 
     async def fill(self, **counts: int) -> None:
         """Make keys `NAME:number`, so many of each name."""

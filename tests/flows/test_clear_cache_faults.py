@@ -1,10 +1,14 @@
 """What comes between while a cache is cleared: nothing else is deleted, the app restarts once, and the end says it."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.identity import EnvironmentCredential
+from azure.mgmt.redis import RedisManagementClient
+from azure_names import GROUP, SUBSCRIPTION
 from clearing import ALL, DEFAULTS, Books, clear, quick_cache_file, results
 from support import World
 
@@ -81,8 +85,22 @@ async def test_sessions_of_users_who_come_back_are_counted_and_kept(books: Books
     assert any("are new since then, as users come back" in each for each in outcome.evidence)
 
 
-async def test_no_access_key_is_written_down(books: Books, tmp_path: Path, world: World) -> None:
+def access_keys() -> set[bytes]:
+    with (
+        EnvironmentCredential() as credential,
+        RedisManagementClient(credential, SUBSCRIPTION) as client,
+    ):
+        keys = client.redis.list_keys(GROUP, "fundrbolt-production-redis")
+    return {keys.primary_key.encode(), keys.secondary_key.encode()}
+
+
+async def test_no_access_key_is_written_down(books: Books, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    before = await asyncio.to_thread(access_keys)
     await clear(when_it_begins(lambda: books.control.break_("redis-key-regenerated")))
+    keys = before | await asyncio.to_thread(access_keys)
+    assert len(keys) == 3
     written = b"".join(each.read_bytes() for each in (tmp_path / "state").rglob("*") if each.is_file())
-    assert b"rediss://" not in written
-    assert b"primary_key" not in written
+    told = written + caplog.text.encode()
+    assert b"fundrbolt-production-redis" in told
+    assert not [each for each in keys if each in told]

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from valkey_plans import make_plan
 from valkey_server import PRIMARY_KEY, SECONDARY_KEY, Cluster, Valkey, running_cluster, running_valkey
 
 from rollback.cache.clearing import Clearing
-from rollback.cache.counting import Count
-from rollback.cache.plans import ClearCachePlan
 from rollback.cache.servers import AccessKeys, Address
 from rollback.cache.settings import Cache
 from rollback.cache.topology import Finder, Topology
@@ -87,35 +86,6 @@ class CacheRun:
         await clearing.clear()
         await verify_keys(self, plan, clearing)
         return clearing
-
-
-def make_plan(patterns: tuple[str, ...], guards: tuple[str, ...] = (), *, everything: bool = False) -> ClearCachePlan:
-    return ClearCachePlan(
-        procedure="clear-cache",
-        environment="production",
-        reason="a test",
-        resource_group="a-group",
-        cache="a-cache",
-        kind="a cache",
-        host="127.0.0.1",
-        port=6380,
-        everything=everything,
-        patterns=patterns,
-        guards=guards,
-        revocations=(),
-        explicitly=(),
-        restart=False,
-        app="an-app",
-        version="9",
-        primaries=("127.0.0.1:6380",),
-        keys=0,
-        counts=(Count(what="*", keys=0),),
-        spared=(),
-        noticed=(),
-        counted="a full scan",
-        seconds=1,
-        rate="",
-    )
 
 
 @asynccontextmanager

@@ -1,12 +1,16 @@
 """Keys deleted on a real Valkey, under everything that may come in between."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from valkey_plans import make_plan
 from valkey_server import PRIMARY_KEY, SECONDARY_KEY, Cluster, Valkey
 
+from rollback.cache.clearing import Clearing
+from rollback.cache.verification import verify_keys
 from rollback.errors import CacheUnreachable, CacheUnusable, LeaseLost, NotVerified
 from rollback.journal import Event
 
@@ -156,45 +160,48 @@ async def test_a_server_that_does_not_come_back_ends_it_with_what_was_deleted(ru
 
 async def test_somebody_who_flushes_meanwhile_leaves_nothing_to_delete(run: Any, valkey: Valkey) -> None:
     await valkey.fill(session=3000)
-    flushing: list[asyncio.Task[Any]] = []
-    flush = at(3, b"SCAN", lambda: flushing.append(asyncio.create_task(valkey.command("FLUSHALL"))))
+    flush = at(3, b"SCAN", lambda: valkey.command_now("FLUSHALL"))
     valkey.front.cut_before = lambda data: flush(data) and False
     clearing = await run.clear("session:*")
-    await asyncio.gather(*flushing)
     assert clearing.tally.deleted < 3000
     assert await valkey.names() == set()
 
 
 async def test_keys_of_users_who_come_back_are_new_and_said(run: Any, valkey: Valkey) -> None:
     await valkey.fill(session=500)
-    back: list[asyncio.Task[None]] = []
 
     def come_back(entry: Any) -> None:
         if entry.event is Event.CONFIRMED:
-            back.append(asyncio.create_task(valkey.fill(session=7)))
+            valkey.command_now("MSET", "session:1", "x", "session:2", "x")
 
     run.watch = come_back
-    plan_cleared = run.clear("session:*")
-    await plan_cleared
-    await asyncio.gather(*back)
-    assert await valkey.names() <= {f"session:{n}" for n in range(7)}
+    await run.clear("session:*")
+    assert await valkey.names() == {"session:1", "session:2"}
+    assert ("New keys since", "2: 2 of session:*") in run.results
 
 
 async def test_a_key_that_is_left_from_before_is_not_taken_for_a_new_one(run: Any, valkey: Valkey) -> None:
     await valkey.fill(session=1)
     dump = await valkey.command("DUMP", "session:0")
-    put: list[asyncio.Task[Any]] = []
 
     def put_back(entry: Any) -> None:
         if entry.event is Event.CONFIRMED:
-            words = ("RESTORE", "session:old", 0, dump, "IDLETIME", OLD_IDLE_SECONDS)
-            put.append(asyncio.create_task(valkey.command(*words)))
+            valkey.command_now("RESTORE", "session:old", 0, dump, "IDLETIME", OLD_IDLE_SECONDS)
 
     run.watch = put_back
-    plan = run.clear("session:*")
     with pytest.raises(NotVerified, match="1 keys are left that were there before"):
-        await plan
-    await asyncio.gather(*put)
+        await run.clear("session:*")
+
+
+async def test_a_failover_after_the_deletion_is_not_taken_for_verified(run: Any, valkey: Valkey) -> None:
+    await valkey.fill(session=100)
+    plan = make_plan(("session:*",))
+    clearing = Clearing(run, plan)
+    await clearing.clear()
+    valkey.kill()
+    await valkey.start()
+    with pytest.raises(NotVerified, match="failed over after the keys were deleted"):
+        await verify_keys(run, plan, clearing)
 
 
 async def test_a_lease_that_is_lost_stops_it_before_the_next_batch(
@@ -208,6 +215,17 @@ async def test_a_lease_that_is_lost_stops_it_before_the_next_batch(
     left = len(await valkey.names())
     assert 1500 < left < 3000
     assert run.journal.confirmed_changes() == ["some keys"]
+
+
+async def test_it_tells_how_far_it_is_how_fast_and_how_long_it_will_take(
+    run: Any, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollback.cache.clearing.TELL_SECONDS", 0.0)
+    await valkey.fill(session=3000)
+    await run.clear("session:*")
+    assert re.search(
+        r"\d,\d{3} of some [\d,]+ keys looked at, [\d,]+ deleted, [\d,]+ keys/s, about \d+ s left", run.notes
+    )
 
 
 async def test_all_keys_are_flushed_once_though_the_answer_is_lost(run: Any, valkey: Valkey) -> None:
@@ -272,24 +290,37 @@ async def test_one_connection_of_a_cluster_that_drops_does_not_stop_the_others(
 
 async def test_slots_that_move_meanwhile_are_gone_over_again(cluster_run: Any, cluster: Cluster) -> None:
     await cluster.fill(session=6000)
-    moved: list[asyncio.Task[None]] = []
+    first, last = cluster.nodes[0], cluster.nodes[2]
 
-    async def move() -> None:
+    def move() -> None:
         """Give the last node's highest slots to the first, with the keys in them."""
-        first, last = cluster.nodes[0], cluster.nodes[2]
-        identity = (await first.command("CLUSTER", "MYID")).decode()
-        source = (await last.command("CLUSTER", "MYID")).decode()
+        target, source = (node.command_now("CLUSTER", "MYID") for node in (first, last))
         for slot in range(16_380, 16_384):
-            await first.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-            await last.command("CLUSTER", "SETSLOT", slot, "MIGRATING", identity)
-            for key in await last.command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-                await last.command("MIGRATE", "127.0.0.1", first.port, key, 0, 5000, "AUTH", PRIMARY_KEY)
+            first.command_now("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+            last.command_now("CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+            for key in last.command_now("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                last.command_now("MIGRATE", "127.0.0.1", first.port, key, 0, 5000, "AUTH", PRIMARY_KEY)
             for node in (first, last):
-                await node.command("CLUSTER", "SETSLOT", slot, "NODE", identity)
+                node.command_now("CLUSTER", "SETSLOT", slot, "NODE", target)
 
-    begin = at(2, b"SCAN", lambda: moved.append(asyncio.create_task(move())))
-    cluster.nodes[0].front.cut_before = lambda data: begin(data) and False
+    begin = at(2, b"SCAN", move)
+    first.front.cut_before = lambda data: begin(data) and False
     await cluster_run.clear("session:*")
-    await asyncio.gather(*moved)
-    assert "moving" in cluster_run.notes or "looked at once more" in cluster_run.notes
-    assert not [each for each in await cluster.names() if each.startswith("session")]
+    assert "looked at once more" in cluster_run.notes
+    assert await cluster.names() == set()
+
+
+async def test_while_a_slot_moves_nothing_is_deleted(cluster_run: Any, cluster: Cluster) -> None:
+    await cluster.fill(session=300)
+    first, last = cluster.nodes[0], cluster.nodes[2]
+    source = first.command_now("CLUSTER", "MYID")
+    last.command_now("CLUSTER", "SETSLOT", 0, "IMPORTING", source)
+
+    def settle(entry: Any) -> None:
+        if "Slots are moving" in entry.text:
+            last.command_now("CLUSTER", "SETSLOT", 0, "STABLE")
+
+    cluster_run.watch = settle
+    await cluster_run.clear("session:*")
+    assert "Slots are moving" in cluster_run.notes
+    assert await cluster.names() == set()
