@@ -21,6 +21,8 @@ class EndState(StrEnum):
     RESTORED_NOT_VERIFIED = "restored, not verified"
     DOWNGRADED = "downgraded"
     DOWNGRADED_NOT_VERIFIED = "downgraded, not verified"
+    ARCHIVED = "archived"
+    ARCHIVED_NOT_ALL = "archived, not all"
     TAKEN_BACK = "taken back"
     """Found bad after it was put in place: users get what they got before."""
 
@@ -51,6 +53,8 @@ EXIT_STATUS: dict[EndState, int] = {
     EndState.RESTORED_NOT_VERIFIED: 3,
     EndState.DOWNGRADED: 0,
     EndState.DOWNGRADED_NOT_VERIFIED: 3,
+    EndState.ARCHIVED: 0,
+    EndState.ARCHIVED_NOT_ALL: 3,
     EndState.TAKEN_BACK: 8,
     EndState.CANCELLED: 130,
 }

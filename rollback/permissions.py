@@ -116,6 +116,34 @@ DATA_ACTIONS = (GET_SECRET, SET_SECRET)
 READ_VAULT = "Microsoft.KeyVault/vaults/read"
 """On the vault: how it decides, by roles or by access policies."""
 
+READ_EVERYTHING = "*/read"
+"""On resource groups: what the credential may not read is not even listed; an archive would lack it unnoticed."""
+ARCHIVE = (READ_EVERYTHING, *READ_SETTINGS)
+"""`deployments/role-archive.json`: a role of its own, for the credential that archives."""
+REVERT_READ = (
+    READ_PERMISSIONS,
+    "Microsoft.Authorization/locks/read",
+    "Microsoft.Resources/subscriptions/providers/read",
+)
+REVERTIBLE = (
+    "Microsoft.Web/sites",
+    "Microsoft.Web/sites/config",
+    "Microsoft.Web/sites/slots",
+    "Microsoft.Web/sites/slots/config",
+    "Microsoft.Web/serverfarms",
+    "Microsoft.Web/staticSites",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.DBforPostgreSQL/flexibleServers/configurations",
+    "Microsoft.Cache/redis",
+    "Microsoft.Cache/redisEnterprise",
+    "Microsoft.Cache/redisEnterprise/databases",
+    "Microsoft.Insights/components",
+    "Microsoft.Insights/metricAlerts",
+)
+"""Types that `deployments/role-revert.json` lets be reverted. Vaults are not among them: who may write a vault can let
+himself in."""
+REVERT = (*REVERT_READ, *(f"{each}/{right}" for each in REVERTIBLE for right in ("read", "write")))
+
 VAULT_API_VERSION = "2023-07-01"
 
 ACTIONS: dict[str, tuple[str, ...]] = {

@@ -192,6 +192,15 @@ class Migrations(Model):
     """Where scratch servers are made, and deleted again; the credential may delete servers there and nowhere else."""
 
 
+class Archive(Model):
+    """Where the environment's resources are, and how many archives of their configuration are kept."""
+
+    resource_groups: tuple[str, ...] = ()
+    """Besides those that the environment's other tables name."""
+    keep: int = Field(default=90, ge=2)
+    """Archives; the oldest beyond are removed."""
+
+
 class Environment(Model):
     """One environment of the platform; its name is the table's name."""
 
@@ -201,6 +210,13 @@ class Environment(Model):
     frontends: dict[str, Frontend] = Field(default_factory=dict[str, Frontend])
     workflow: Workflow | None = None
     """Deploys the frontends."""
+    archive: Archive = Archive()
+
+    @property
+    def resource_groups(self) -> tuple[str, ...]:
+        """All that the tables name, without case, in order."""
+        named = [self.backend.resource_group, *(each.resource_group for each in self.frontends.values())]
+        return tuple({each.lower(): each for each in (*named, *self.archive.resource_groups)}.values())
 
 
 class Releases(Model):

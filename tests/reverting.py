@@ -1,0 +1,79 @@
+"""What the tests of archives and of reverting share: a platform file with quick times, and what Azure shows."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from azure_names import SITE
+from support import World, quick_platform_file, run_flow
+
+from flows.archive import archive as archive_flow
+from rollback.journal import Entry
+from rollback.runs import Outcome, Store
+
+CONFIG = f"{SITE}/config/web"
+VERSION = "2025-05-01"
+
+
+def quick_file(folder: Path, approval: str = 'needs = "none"') -> Path:
+    """The platform's own file with quick times, this rule for approvals, and no real requests: v1.2.3 fails some."""
+    file = quick_platform_file(folder)
+    content = file.read_text(encoding="utf-8")
+    content = content.replace('requests = ["/api/v1/donations?limit=5"]', "requests = []")
+    content = content.replace("[[approval.rules]]\n", f"[[approval.rules]]\n{approval}\n\n[[approval.rules]]\n", 1)
+    file.write_text(content, encoding="utf-8")
+    return file
+
+
+class Things:
+    """The environment's resources, seen and changed by another client than ours."""
+
+    def __init__(self, world: World, state: Path) -> None:
+        self.control = world.control
+        self.state = state
+        self.store = Store(state)
+        self.began = datetime.now(UTC)
+
+    @property
+    def folder(self) -> Path:
+        return self.state / "archive" / "production"
+
+    def index(self, name: str = "") -> dict[str, Any]:
+        """Of the archive of that name, or the newest."""
+        name = name or self.store.archives("production").names()[0]
+        return json.loads((self.folder / name / "index.json").read_text(encoding="utf-8"))
+
+    def ask(self, method: str, path: str, body: object = None, version: str = VERSION) -> Any:
+        token = self.control.token("rollback", "https://management.azure.com/.default")
+        with httpx.Client(timeout=60) as client:
+            answer = client.request(
+                method,
+                f"https://management.azure.com{path}?api-version={version}",
+                json=body,
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        answer.raise_for_status()
+        return answer.json()
+
+    def config(self) -> dict[str, Any]:
+        """The app's configuration."""
+        return self.ask("GET", CONFIG)["properties"]
+
+    def change(self, **properties: object) -> None:
+        """As somebody does in the portal."""
+        self.ask("PATCH", CONFIG, {"properties": properties})
+
+    def sent(self, method: str, path: str = "") -> int:
+        """How many requests that end so were sent by anybody since the test began."""
+        return sum(
+            each.method == method and each.path.partition("?")[0].endswith(path)
+            for each in self.control.audit(self.began)
+        )
+
+
+async def archive(watch: Callable[[Entry], None] | None = None, **parameters: object) -> Outcome:
+    """The flow as the command line runs it without a Prefect server."""
+    return await run_flow(watch, flow=archive_flow, **parameters)
