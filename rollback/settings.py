@@ -199,6 +199,8 @@ class Archive(Model):
     """Besides those that the environment's other tables name."""
     keep: int = Field(default=90, ge=2)
     """Archives; the oldest beyond are removed."""
+    settle_seconds: float = Field(default=20, ge=0.1, le=600)
+    """For a PATCH that was sent without an answer to show, before it is sent again."""
 
 
 class Environment(Model):

@@ -11,6 +11,7 @@ from azure_names import SITE
 from support import World, quick_platform_file, run_flow
 
 from flows.archive import archive as archive_flow
+from flows.revert_resource import revert_resource
 from rollback.journal import Entry
 from rollback.runs import Outcome, Store
 
@@ -77,3 +78,8 @@ class Things:
 async def archive(watch: Callable[[Entry], None] | None = None, **parameters: object) -> Outcome:
     """The flow as the command line runs it without a Prefect server."""
     return await run_flow(watch, flow=archive_flow, **parameters)
+
+
+async def revert(watch: Callable[[Entry], None] | None = None, **parameters: object) -> Outcome:
+    """The same, of reverting; without a resource, the app's configuration."""
+    return await run_flow(watch, flow=revert_resource, **{"resource": CONFIG, **parameters})
