@@ -14,6 +14,8 @@ from rollback.frontends.rerun_plans import RerunWorkflowPlan
 from rollback.migrations.plans import DowngradePlan
 from rollback.plans import Plan
 from rollback.releases import load_manifest
+from rollback.resources.archive_plans import ArchivePlan
+from rollback.resources.revert_plans import RevertResourcePlan
 from rollback.runs import RunFolder, Store
 from rollback.settings import Settings, StopWrites
 
@@ -30,10 +32,13 @@ PLANS: dict[str, type[Plan]] = {
     "downgrade-database": DowngradePlan,
     "redeploy-frontend": RedeployFrontendPlan,
     "rerun-frontend-workflow": RerunWorkflowPlan,
+    "revert-resource": RevertResourcePlan,
+    "archive": ArchivePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
+REVERT, ARCHIVE = "revert-resource", "archive"
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,13 @@ class Request:
     rehearse: bool | None = None
     frontends: tuple[str, ...] = ()
     """Those that are brought back; none for all."""
+    resource: str | None = None
+    """The id of the resource whose configuration comes back."""
+    archive: str | None = None
+    from_git: str | None = None
+    """Where its earlier configuration is, instead of in an archive."""
+    only: tuple[str, ...] = ()
+    """Property paths that come back; none for all."""
 
     @property
     def deployment(self) -> str:
@@ -80,6 +92,11 @@ class Request:
             return parameters | {"restore": self.restore or ""}
         if self.procedure == DOWNGRADE:
             return parameters | {"target": self.target or "", "rehearse": self.rehearse, "waive": list(self.waive)}
+        if self.procedure == ARCHIVE:
+            return parameters
+        if self.procedure == REVERT:
+            own = {"resource": self.resource, "archive": self.archive, "from_git": self.from_git}
+            return parameters | {name: value or "" for name, value in own.items()} | {"only": list(self.only)}
         parameters["release"] = self.release or ""
         if self.procedure == REDEPLOY_FRONTEND:
             parameters["frontends"] = list(self.frontends)
