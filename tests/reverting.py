@@ -1,5 +1,6 @@
 """What the tests of archives and of reverting share: a platform file with quick times, and what Azure shows."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,10 +14,13 @@ from support import World, quick_platform_file, run_flow
 from flows.archive import archive as archive_flow
 from flows.revert_resource import revert_resource
 from rollback.journal import Entry
+from rollback.outcomes import EndState
+from rollback.resources.revert_plans import RevertResourcePlan
 from rollback.runs import Outcome, Store
 
 CONFIG = f"{SITE}/config/web"
-VERSION = "2025-05-01"
+VERSION, PG_VERSION = "2025-05-01", "2022-12-01"
+SECONDS = 30
 
 
 def quick_file(folder: Path, approval: str = 'needs = "none"') -> Path:
@@ -24,6 +28,7 @@ def quick_file(folder: Path, approval: str = 'needs = "none"') -> Path:
     file = quick_platform_file(folder)
     content = file.read_text(encoding="utf-8")
     content = content.replace('requests = ["/api/v1/donations?limit=5"]', "requests = []")
+    content += "\n[environments.production.archive]\nsettle_seconds = 1\n"
     content = content.replace("[[approval.rules]]\n", f"[[approval.rules]]\n{approval}\n\n[[approval.rules]]\n", 1)
     file.write_text(content, encoding="utf-8")
     return file
@@ -47,6 +52,16 @@ class Things:
         name = name or self.store.archives("production").names()[0]
         return json.loads((self.folder / name / "index.json").read_text(encoding="utf-8"))
 
+    @property
+    def files(self) -> dict[str, str]:
+        """All that archives have, by file."""
+        return {each.name: each.read_text(encoding="utf-8") for each in self.folder.rglob("*.json")}
+
+    def plan(self, outcome: Outcome) -> RevertResourcePlan:
+        found = self.store.get(outcome.run).plan(RevertResourcePlan)
+        assert found is not None
+        return found
+
     def ask(self, method: str, path: str, body: object = None, version: str = VERSION) -> Any:
         token = self.control.token("rollback", "https://management.azure.com/.default")
         with httpx.Client(timeout=60) as client:
@@ -57,7 +72,7 @@ class Things:
                 headers={"Authorization": f"Bearer {token}"},
             )
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def config(self) -> dict[str, Any]:
         """The app's configuration."""
@@ -67,12 +82,35 @@ class Things:
         """As somebody does in the portal."""
         self.ask("PATCH", CONFIG, {"properties": properties})
 
-    def sent(self, method: str, path: str = "") -> int:
-        """How many requests that end so were sent by anybody since the test began."""
+    async def set_parameter(self, parameter: str, value: str) -> None:
+        """Of a server, as somebody does in the portal; on return it is set."""
+        self.ask("PATCH", parameter, {"properties": {"value": value, "source": "user-override"}}, PG_VERSION)
+        async with asyncio.timeout(SECONDS):
+            while self.parameter(parameter) != value:  # noqa: ASYNC110 - Azure tells by being asked only
+                await asyncio.sleep(0.05)
+
+    def parameter(self, parameter: str) -> str:
+        return self.ask("GET", parameter, version=PG_VERSION)["properties"]["value"]
+
+    def executed(self, path: str = "") -> int:
+        """How many requests that end so changed something, whoever sent them; since `begin` or the test's begin."""
         return sum(
-            each.method == method and each.path.partition("?")[0].endswith(path)
+            each.method in {"PUT", "PATCH", "DELETE"}
+            and each.path.partition("?")[0].endswith(path)
+            and (each.status or 200) < 300
             for each in self.control.audit(self.began)
         )
+
+    def begin(self) -> None:
+        """Count from here."""
+        self.began = datetime.now(UTC)
+
+    async def archived_and_changed(self, **properties: object) -> None:
+        """An archive, and afterwards somebody's change of the app's configuration; counted from there."""
+        outcome = await archive()
+        assert outcome.end_state is EndState.ARCHIVED, outcome
+        self.change(**properties)
+        self.begin()
 
 
 async def archive(watch: Callable[[Entry], None] | None = None, **parameters: object) -> Outcome:

@@ -62,7 +62,8 @@ def digest_of(tree: Tree) -> str:
 
 def differences(now: Tree, then: Tree, *, partial: bool) -> tuple[Difference, ...]:
     """What differs. What the earlier one does not mention is left alone where it is only a part of a configuration."""
-    return tuple(_compare((), now, then, partial=partial))
+    here, there = ({"properties": {}, **each} for each in (now, then))
+    return tuple(_compare((), here, there, partial=partial))
 
 
 def value_at(tree: JsonValue, path: tuple[str, ...]) -> JsonValue:

@@ -67,12 +67,12 @@ def _is_reference(value: JsonValue) -> bool:
 
 
 def _clean(value: JsonValue, path: Path) -> JsonValue:
+    if _is_secret(path, value):
+        return MARK
     if isinstance(value, dict):
         if _is_named_value(value):
             return {**value, "value": _setting(value["value"])}
         return {name: _clean(each, (*path, name)) for name, each in value.items()}
-    if path and _is_secret(path, value):
-        return MARK
     if isinstance(value, list):
         return [_clean(each, path) for each in value]
     return value
@@ -84,9 +84,9 @@ def _is_named_value(value: dict[str, JsonValue]) -> bool:
 
 
 def _is_secret(path: Path, value: JsonValue) -> bool:
-    if value is None or isinstance(value, bool) or path[-2:] in _PERMISSIONS:
+    if not value or isinstance(value, bool) or path[-2:] in _PERMISSIONS:
         return False
-    if isinstance(value, str) and (_is_reference(value) or value.lower() in _SWITCHES or not value):
+    if isinstance(value, str) and (_is_reference(value) or value.lower() in _SWITCHES):
         return False
     name = re.sub(r"[^a-z0-9]", "", path[-1].lower())
     if _NAME.search(name) and not _HARMLESS_NAME.search(name):
