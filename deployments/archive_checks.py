@@ -6,7 +6,7 @@ from deployments.checks import GOOD, HINT, Check, lack
 from rollback.context import Run
 from rollback.errors import PermissionMissing, RollbackError
 from rollback.models import now
-from rollback.permissions import READ_EVERYTHING, check_granted_in_group
+from rollback.permissions import check_sees_everything
 from rollback.resources.archives import Archives
 
 TOO_OLD = timedelta(days=1, hours=2)
@@ -39,7 +39,7 @@ async def _check_sight(run: Run) -> list[Check]:
     unseen: list[Check] = []
     for group in run.settings.environments[run.header.environment].resource_groups:
         try:
-            await check_granted_in_group(await run.connection(), group, (READ_EVERYTHING,))
+            await check_sees_everything(await run.connection(), group)
         except PermissionMissing as error:
             unseen.append(Check(HINT, error.message, ROLE))
         except RollbackError as error:

@@ -231,6 +231,26 @@ async def check_granted_in_group(connection: AzureConnection, group: str, action
     _require_none(_missing(actions, granted), what)
 
 
+async def check_sees_everything(connection: AzureConnection, group: str) -> None:
+    """Make sure that nothing in a resource group is hidden from the credential; raises `PermissionMissing`."""
+    from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+
+    what = f"resource group '{group}'"
+    async with connection.client(AuthorizationManagementClient) as client:
+        with our_errors(f"permissions on {what}"):
+            granted = [each async for each in client.permissions.list_for_resource_group(group)]
+    rules = [(each.actions or [], each.not_actions or []) for each in granted]
+    if any(_allows(READ_EVERYTHING, *rule) and not any(map(_hides, rule[1])) for rule in rules):
+        return
+    hidden = ", ".join(sorted({each for rule in rules for each in rule[1] if _hides(each)}))
+    _require_none([f"{READ_EVERYTHING}{f' (it lacks {hidden})' if hidden else ''}"], what)
+
+
+def _hides(not_action: str) -> bool:
+    """Whether what a role takes away again may be readings."""
+    return not_action.lower().endswith(("/read", "*"))
+
+
 def _missing(actions: tuple[str, ...], granted: "list[Permission]") -> list[str]:
     rules = [(each.actions or [], each.not_actions or []) for each in granted]
     return [action for action in actions if not any(_allows(action, *rule) for rule in rules)]

@@ -9,7 +9,7 @@ from rollback.context import Run
 from rollback.errors import NotVerified, PermissionMissing, RollbackError
 from rollback.journal import Event
 from rollback.models import now
-from rollback.permissions import READ_EVERYTHING, check_granted_in_group
+from rollback.permissions import check_sees_everything
 from rollback.redaction import blacken
 from rollback.resources.archive_plans import ArchivePlan
 from rollback.resources.archives import Archived, Index
@@ -32,7 +32,7 @@ async def plan_archive(run: Run, reason: str) -> ArchivePlan:
     for group in environment.resource_groups:
         count += len(await resources.list_group(group))
         try:
-            await check_granted_in_group(connection, group, (READ_EVERYTHING,))
+            await check_sees_everything(connection, group)
         except PermissionMissing as error:
             unseen.append(f"What the credential may not read in '{group}' is not even listed. {error.message}")
     return ArchivePlan(

@@ -77,20 +77,25 @@ async def test_tags_are_written_whole_and_those_that_tell_what_served_stay(thing
     assert things.plan(outcome).risk == "medium"
 
 
-async def test_a_servers_parameter_comes_back_also_where_it_was_as_azure_sets_it(things: Things) -> None:
-    set_before, default_before = f"{SERVER}/configurations/work_mem", f"{SERVER}/configurations/deadlock_timeout"
-    before = things.parameter(set_before)
+@pytest.mark.parametrize(
+    ("name", "before", "changed"),
+    [
+        pytest.param("work_mem", "8192", "12288", id="set before"),
+        pytest.param("deadlock_timeout", "1000", "2000", id="as Azure sets it before"),
+    ],
+)
+async def test_a_servers_parameter_comes_back(things: Things, name: str, before: str, changed: str) -> None:
+    parameter = f"{SERVER}/configurations/{name}"
+    assert things.parameter(parameter) == before
     await archive()
-    for each, value in ((set_before, "8192"), (default_before, "2000")):
-        await things.set_parameter(each, value)
+    await things.set_parameter(parameter, changed)
     things.begin()
-    for each, value in ((set_before, before), (default_before, "1000")):
-        outcome = await revert(resource=each)
-        assert outcome.end_state is EndState.ROLLED_BACK, outcome
-        assert things.plan(outcome).body == {"properties": {"value": value}}
-        assert things.plan(outcome).risk == "high"
-        assert things.parameter(each) == value
-    assert things.executed() == 2
+    outcome = await revert(resource=parameter)
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert things.plan(outcome).body == {"properties": {"value": before}}
+    assert things.plan(outcome).risk == "high"
+    assert things.parameter(parameter) == before
+    assert things.executed() == 1
 
 
 @pytest.fixture
