@@ -28,7 +28,7 @@ def quick_file(folder: Path, approval: str = 'needs = "none"') -> Path:
     file = quick_platform_file(folder)
     content = file.read_text(encoding="utf-8")
     content = content.replace('requests = ["/api/v1/donations?limit=5"]', "requests = []")
-    content += "\n[environments.production.archive]\nsettle_seconds = 1\n"
+    content = content.replace("keep = 90 ", "settle_seconds = 1\nkeep = 90 ")
     content = content.replace("[[approval.rules]]\n", f"[[approval.rules]]\n{approval}\n\n[[approval.rules]]\n", 1)
     file.write_text(content, encoding="utf-8")
     return file

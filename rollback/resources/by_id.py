@@ -187,7 +187,9 @@ class Resources:
         found: list[str] = []
         for each in locks:
             scope = (each.id or "").lower().rpartition("/providers/microsoft.authorization/locks/")[0]
-            if str(each.level).lower().endswith(READ_ONLY_LOCK) and f"{resource.key}/".startswith(f"{scope}/"):
+            # What the SDK does not know stays a string.
+            level = str(getattr(each.level, "value", each.level)).lower()
+            if level == READ_ONLY_LOCK and f"{resource.key}/".startswith(f"{scope}/"):
                 found.append(f"'{each.name}' on {scope.rpartition('/')[2]}{f': {each.notes}' if each.notes else ''}")
         return tuple(found)
 
