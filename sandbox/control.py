@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from sandbox.deployments.model import ArmWrite, ProvisioningState
 from sandbox.errors import NotRunningError, SandboxError
 from sandbox.folder import Folder
 from sandbox.github.model import Conclusion, Review
 from sandbox.github.model import Status as RunState
+from sandbox.redis.deletions import Calls
+from sandbox.redis.model import CacheFlush
 from sandbox.state import Fault, Operation, RampUpRule, Swap, SwapStatus
 from sandbox.static_sites.model import BuildStatus, FrontendDeployment
 
@@ -74,6 +77,21 @@ class WorkflowRun(BaseModel):
     """Who approved or rejected which attempt, with which comment."""
 
 
+class ExecutedDeployment(BaseModel):
+    """One deployment of a template: what it was told to do, and which changes it sent."""
+
+    name: str
+    group: str | None
+    """None: the subscription's."""
+    state: ProvisioningState
+    by: str
+    """How the sandbox's own commands call whoever asked for it."""
+    parent: str | None
+    """The id of the deployment that it is nested in."""
+    begun: datetime
+    writes: list[ArmWrite]
+
+
 class Status(BaseModel):
     """Everything at one look."""
 
@@ -122,9 +140,31 @@ class Control:
         """Every deployment of a static site that ended since the last reset, oldest first, failed ones included."""
         return self.status().frontend_deployments
 
+    def arm_deployments(self, group: str | None = None) -> list[ExecutedDeployment]:
+        """The deployments in the history, of the subscription and of every group, or of `group` only."""
+        found = TypeAdapter(list[ExecutedDeployment]).validate_json(self._ask("GET", "/arm-deployments"))
+        return [each for each in found if group is None or each.group == group]
+
     def workflow_runs(self) -> list[WorkflowRun]:
         """GitHub's workflow runs, oldest first."""
         return TypeAdapter(list[WorkflowRun]).validate_json(self._ask("GET", "/workflow-runs"))
+
+    def cache_keys(self, environment: str, pattern: str = "*") -> int:
+        """How many keys of an environment's cache match."""
+        return int(self._ask("POST", "/cache/count", {"environment": environment, "pattern": pattern}))
+
+    def cache_flushes(self) -> list[CacheFlush]:
+        """Every time that a whole cache was emptied since the last reset, oldest first."""
+        return TypeAdapter(list[CacheFlush]).validate_json(self._ask("GET", "/cache/flushes"))
+
+    def cache_deletions(self, environment: str) -> dict[str, Calls]:
+        """Which commands that can take keys away clients sent to an environment's cache since the last reset."""
+        answer = self._ask("POST", "/cache/deletions", {"environment": environment})
+        return TypeAdapter(dict[str, Calls]).validate_json(answer)
+
+    def fill_cache(self, environment: str, keys: int, prefix: str = "cache:filled:") -> None:
+        """Put so many keys, numbered from 0, into an environment's cache."""
+        self._ask("POST", "/cache/fill", {"environment": environment, "keys": keys, "prefix": prefix})
 
     def break_(self, fault: str, **options: str | float) -> None:
         """Set a fault; `UnknownFaultError` and the like as `SandboxError` with one line."""

@@ -133,8 +133,8 @@ check_metrics() {
 }
 
 check_resources() {
-    same "resource list" "fundrbolt-dev-api" \
-        "$("$az" resource list --resource-group fundrbolt-dev-rg --query '[].name' --output tsv)"
+    same "resource list" "fundrbolt-dev-api fundrbolt-dev-plan" \
+        "$("$az" resource list --resource-group fundrbolt-dev-rg --query '[].name' --output tsv | xargs)"
     same "resource show" "fundrbolt-production-api" "$("$az" resource show --ids "$site" --query name --output tsv)"
     same "resource tag" "v1.2.3" \
         "$("$az" resource tag --ids "$site" --tags rollback-release=v1.2.3 --query 'tags."rollback-release"' --output tsv)"
@@ -142,6 +142,86 @@ check_resources() {
         --query 'properties.tags.[checked, "rollback-release"]' --output tsv | xargs)"
     same "rest" "fundrbolt-production-api" \
         "$("$az" rest --method get --url "$site?api-version=2023-12-01" --query name --output tsv)"
+}
+
+template() { # REPOSITORY FILE OF v1.2.2, TO WHERE
+    git -C "$SANDBOX_STATE/platform.git" show "v1.2.2:infrastructure/$1" >"$2"
+}
+
+check_deployments() { # the platform's template of the release before: predicted, deployed, told
+    local infrastructure=fundrbolt-infrastructure secret=(--vault-name fundrbolt-production-kv --query value --output tsv)
+    local values=(--name "$infrastructure" --location eastus --template-file "$folder/main.json")
+    template main.json "$folder/main.json"
+    template production.parameters.json "$folder/parameters.json"
+    values+=(--parameters "@$folder/parameters.json"
+        "administratorPassword=$("$az" keyvault secret show --name database-admin-password "${secret[@]}")"
+        "appPassword=$("$az" keyvault secret show --name database-app-password "${secret[@]}")")
+    same "deployment sub list" "$infrastructure" "$("$az" deployment sub list --query '[].name' --output tsv)"
+    "$az" deployment sub what-if "${values[@]}" >"$folder/what-if"
+    same "deployment sub what-if" 'maxmemory-policy: "volatile-lru" => "allkeys-lru"' \
+        "$(grep -o 'maxmemory-policy: .*' "$folder/what-if")"
+    same "deployment sub what-if without colours" "Ignore" "$("$az" deployment sub what-if "${values[@]}" --no-pretty-print \
+        --query "changes[?ends_with(resourceId, 'fundrboltreceipts')].changeType" --output tsv)"
+    same "deployment sub validate" "Succeeded" \
+        "$("$az" deployment sub validate "${values[@]}" --query properties.provisioningState --output tsv)"
+    same "deployment sub create" "Succeeded" \
+        "$("$az" deployment sub create "${values[@]}" --query properties.provisioningState --output tsv)"
+    same "deployment sub show" "https://fundrbolt-production-api.azurewebsites.net" "$("$az" deployment sub show \
+        --name "$infrastructure" --query properties.outputs.apiUrl.value --output tsv)"
+    same "deployment operation sub list" "Succeeded Succeeded" "$("$az" deployment operation sub list \
+        --name "$infrastructure" --query '[].properties.provisioningState' --output tsv | xargs)"
+    same "deployment group list" "fundrbolt-platform" "$("$az" deployment group list \
+        --resource-group fundrbolt-production-rg --query '[].name' --output tsv)"
+    same "the deployed configuration" "Disabled" \
+        "$("$az" webapp config show "${group[@]}" --query ftpsState --output tsv)"
+    if "$az" deployment sub create "${values[@]}" --location westus --output none 2>"$folder/region"; then
+        echo "a deployment changed its region" >&2
+        exit 1
+    fi
+    same "a deployment's region" "InvalidDeploymentLocation" \
+        "$(grep -o InvalidDeploymentLocation "$folder/region" | head -n 1)"
+}
+
+check_group_deployments() { # a resource is made, changed by hand, locked and deleted
+    local one=(--resource-group fundrbolt-production-rg) id="$resource/Microsoft.Storage/storageAccounts/fundrboltcli"
+    cat >"$folder/group.json" <<'TEMPLATE'
+{
+  "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+  "contentVersion": "1.0.0.0", // people write comments
+  "resources": [{
+    "type": "Microsoft.Storage/storageAccounts", "apiVersion": "2023-05-01", "name": "fundrboltcli",
+    "location": "[resourceGroup().location]", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2",
+    "properties": {"minimumTlsVersion": "TLS1_2"}
+  }]
+}
+TEMPLATE
+    local values=("${one[@]}" --name cli --template-file "$folder/group.json")
+    same "deployment group what-if" "Create" "$("$az" deployment group what-if "${values[@]}" --no-pretty-print \
+        --query "changes[?resourceId == '$id'].changeType" --output tsv)"
+    same "deployment group create" "Succeeded" \
+        "$("$az" deployment group create "${values[@]}" --query properties.provisioningState --output tsv)"
+    same "deployment operation group list" "fundrboltcli" "$("$az" deployment operation group list "${one[@]}" --name cli \
+        --query '[].properties.targetResource.resourceName' --output tsv)"
+    same "resource show" "TLS1_2" "$("$az" resource show --ids "$id" --query properties.minimumTlsVersion --output tsv)"
+    same "resource update" "TLS1_0" "$("$az" resource update --ids "$id" --set properties.minimumTlsVersion=TLS1_0 \
+        --query properties.minimumTlsVersion --output tsv)"
+    same "what-if after a change by hand" "Modify" "$("$az" deployment group what-if "${values[@]}" --no-pretty-print \
+        --query "changes[?resourceId == '$id'].changeType" --output tsv)"
+    same "resource tag" "hand" "$("$az" resource tag --ids "$id" --tags by=hand --query tags.by --output tsv)"
+    same "tag list" "hand" "$("$az" tag list --resource-id "$id" --query properties.tags.by --output tsv)"
+    same "lock create" "ReadOnly" \
+        "$("$az" lock create "${one[@]}" --name freeze --lock-type ReadOnly --query level --output tsv)"
+    same "lock list" "freeze" "$("$az" lock list "${one[@]}" --query "[?level == 'ReadOnly'].name" --output tsv)"
+    if "$az" deployment group create "${values[@]}" --output none 2>"$folder/locked"; then
+        echo "a locked group was deployed to" >&2
+        exit 1
+    fi
+    same "a locked group" "ScopeLocked" "$(grep -o ScopeLocked "$folder/locked" | head -n 1)"
+    "$az" lock delete "${one[@]}" --name freeze
+    "$az" resource delete --ids "$id" --output none
+    "$az" deployment group delete "${one[@]}" --name cli
+    same "deployment group delete" "" \
+        "$("$az" deployment group list "${one[@]}" --query "[?name == 'cli'].name" --output tsv)"
 }
 
 check_static_sites() {
@@ -313,4 +393,6 @@ check_ssh "0 7"
 check_ssh "1 7" --slot staging
 check_static_sites
 check_apps
+check_group_deployments
+check_deployments
 echo "the Azure CLI works on the sandbox as on Azure"

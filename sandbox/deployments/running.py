@@ -13,8 +13,8 @@ from sandbox.clock import now
 from sandbox.deployments import sending
 from sandbox.deployments.model import MOST_KEPT, ArmDeployment, DeploymentOperation
 from sandbox.deployments.reading import Answers, RefusedError
-from sandbox.deployments.scopes import KIND, find_by_id, id_of, scope_of, within
-from sandbox.state import Principal, new_id
+from sandbox.deployments.scopes import KIND, find_by_id, id_of, scope_of
+from sandbox.state import Principal, State, new_id
 from sandbox.templates.expansion import Declared, Expansion, TemplateError, UnsupportedError, expand
 from sandbox.world import World
 
@@ -28,7 +28,7 @@ FAILED = (
 
 def begin(world: World, deployment: ArmDeployment) -> None:
     """Put it into the history of its scope, and let it run."""
-    _enter(world, deployment)
+    enter(world.state, deployment)
     world.save()
     world.start(_run(world, deployment))
 
@@ -40,14 +40,13 @@ def resume(world: World) -> None:
             world.start(_run(world, deployment))
 
 
-def _enter(world: World, deployment: ArmDeployment) -> None:
-    """A deployment takes the place of one of its name, and the oldest ones make room."""
-    state = world.state
-    wanted = id_of(state, deployment).lower()
-    kept = [each for each in state.arm_deployments if id_of(state, each).lower() != wanted]
-    here = [each for each in within(state, deployment.group) if each in kept and not each.active]
-    surplus = here[: max(0, len(here) + 1 - MOST_KEPT)]
-    state.arm_deployments = [*(each for each in kept if each not in surplus), deployment]
+def enter(state: State, deployment: ArmDeployment) -> None:
+    """Put it into the history of its scope: in the place of one of its name, and the oldest ones make room."""
+    own = (deployment.group, deployment.name.lower())
+    kept = [each for each in state.arm_deployments if (each.group, each.name.lower()) != own]
+    here = [each for each in kept if each.group == deployment.group and not each.active]
+    surplus = {id(each) for each in here[: max(0, len(here) + 1 - MOST_KEPT)]}
+    state.arm_deployments = [*(each for each in kept if id(each) not in surplus), deployment]
 
 
 async def _run(world: World, deployment: ArmDeployment) -> None:
@@ -194,7 +193,7 @@ async def _nest(world: World, deployment: ArmDeployment, principal: Principal, r
     parent = id_of(world.state, deployment)
     if child is None or not child.active or child.parent != parent:
         child = _child(world, deployment, resource, expansion)
-        _enter(world, child)
+        enter(world.state, child)
     await _deploy(world, child, expansion)
     if child.error is not None:
         raise RefusedError(409, child.error)

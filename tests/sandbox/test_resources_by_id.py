@@ -70,7 +70,8 @@ async def test_a_plain_resource_is_made_changed_in_part_and_deleted(resources):
     patched = await patch(resources, STORAGE, STORAGE_VERSION, change)
     assert patched.tags == {"environment": "production"}
     assert patched.properties["minimumTlsVersion"] == "TLS1_0"
-    assert patched.properties["networkAcls"] == {"bypass": "AzureServices", "ipRules": [], "defaultAction": "Deny"}
+    acls = patched.properties["networkAcls"]
+    assert (acls["bypass"], acls["defaultAction"]) == ("AzureServices", "Deny")
     await (await resources.begin_delete_by_id(STORAGE, api_version=STORAGE_VERSION)).result()
     with pytest.raises(ResourceNotFoundError) as gone:
         await resources.get_by_id(STORAGE, api_version=STORAGE_VERSION)
@@ -174,4 +175,18 @@ async def test_tags_of_every_provider_are_patched(resources, resource_id, versio
 async def test_plain_resources_are_in_the_list_of_all_resources(resources):
     await put(resources, STORAGE, STORAGE_VERSION, {"location": "eastus"})
     found = [each.name async for each in resources.list(filter="resourceType eq 'Microsoft.Storage/storageAccounts'")]
-    assert found == ["fundrboltreports"]
+    assert found == ["fundrboltreceipts", "fundrboltreports"]
+
+
+@pytest.mark.parametrize("scope", [PLAN, VAULT, SERVER, COMPONENT, GROUP.removesuffix("/providers")])
+async def test_azures_tags_are_those_of_the_resource_itself(arm, scope, eventually):
+    path = f"{scope}/providers/Microsoft.Resources/tags/default"
+    before = (await arm.ask("GET", path)).json()["properties"]["tags"]
+    change = {"operation": "Merge", "properties": {"tags": {"owner": "platform"}}}
+    assert (await arm.ask("PATCH", path, json=change)).json()["properties"]["tags"] == {**before, "owner": "platform"}
+
+    async def there() -> bool:
+        version = "2023-12-01" if scope == PLAN else "2025-05-01"
+        return (await arm.ask("GET", scope, query={"api-version": version})).json()["tags"].get("owner") == "platform"
+
+    await eventually(there)
