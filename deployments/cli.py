@@ -12,6 +12,7 @@ import click
 
 from deployments.manifest import manifest
 from deployments.options import (
+    OWN_REASONS,
     check_usage,
     config_option,
     environment_option,
@@ -105,6 +106,7 @@ def plan(
       rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
       rollback plan undo-restore-database -e production --restore 1f6c20ab
       rollback plan downgrade-database -e production --target previous
+      rollback plan revert-resource -e production --resource /subscriptions/…/sites/fundrbolt-production-api/config/web
     """
     from deployments.procedures import Request
     from deployments.run_command import show_plan
@@ -165,12 +167,15 @@ def run(
       rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
       rollback run undo-restore-database -e production --restore 1f6c20ab --reason "…"
       rollback run downgrade-database -e production --target d95a3b1e7f08 --reason "…"
+      rollback run revert-resource -e production --resource /subscriptions/… --only properties.alwaysOn --reason "…"
+      rollback run archive -e production
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """
     from deployments.procedures import Request
     from deployments.run_command import abandon_run, carry_out
 
+    reason = reason or OWN_REASONS.get(procedure, "")
     check_usage(release, reason, resume, abandon, dry_run=dry_run)
     asked = Request(
         procedure, environment, release, reason, dry_run=dry_run, resume=resume, watch_minutes=watch_minutes
@@ -237,6 +242,25 @@ def versions(environment: str, as_json: bool) -> None:
     from rollback.settings import load_settings
 
     _wait_for(show_versions(load_settings(), environment, as_json=as_json))
+
+
+@main.command()
+@environment_option
+@click.option("--resource", metavar="ID", shell_complete=offer("resources"), help="Only the states of this resource.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@config_option
+def archives(environment: str, resource: str | None, as_json: bool) -> None:
+    """List the archives that a resource can be reverted to, and what changed between them; only reads files.
+
+    \b
+    Examples:
+      rollback archives -e production
+      rollback archives -e production --resource /subscriptions/…/sites/fundrbolt-production-api/config/web
+    """
+    from deployments.archives import show_archives
+    from rollback.settings import load_settings
+
+    show_archives(load_settings(), environment, resource, as_json=as_json)
 
 
 @main.command()

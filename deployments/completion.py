@@ -51,6 +51,27 @@ def frontends(context: click.Context, _: click.Parameter, typed: str) -> list[Co
     return [CompletionItem(name) for name in _table(environment, "frontends") if name.startswith(typed)]
 
 
+def archives(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The archives of the environment that was typed, the newest first."""
+    names = [index.parent.name for index in _archives(context)]
+    return [CompletionItem(name) for name in names if name.startswith(typed)]
+
+
+def resources(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The resources that the newest archive of the environment that was typed has."""
+    newest = next(iter(_archives(context)), None)
+    entries = cast("list[dict[str, str]]", _json(newest).get("entries", [])) if newest else []
+    ids = [each.get("id", "") for each in entries]
+    return [CompletionItem(each) for each in ids if each.lower().startswith(typed.lower())]
+
+
+def _archives(context: click.Context) -> list[Path]:
+    """The index of each archive of the environment that was typed, the newest first."""
+    folder = state_directory(_table(_platform(), "state").get("directory", DEFAULT_STATE)) / "archive"
+    found = (folder / str(context.params.get("environment"))).glob("[0-9]*Z/index.json")
+    return sorted(found, key=lambda each: each.parent.name, reverse=True)
+
+
 def runs(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
     """The latest runs, the newest first."""
     return [_item(header) for header, _ in _latest_runs() if header["run"].startswith(typed)]

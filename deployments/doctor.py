@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from deployments import cache_checks, frontend_checks, migration_checks, prefect_api
+from deployments import archive_checks, cache_checks, frontend_checks, migration_checks, prefect_api
 from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from deployments.prefect_api import PrefectAway
 from deployments.procedures import CLEAR_CACHE, open_store
@@ -67,6 +67,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_environment(connection, name, each, manifest) for name, each in backends.items()),
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
                 *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
+                *(_archives(settings, name, manifest) for name in chosen),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
                 *(_cache(settings, name, manifest) for name in chosen if settings.environments[name].cache),
             ]
@@ -203,6 +204,12 @@ async def _frontends(settings: Settings, name: str, manifest: Manifest) -> list[
 async def _cache(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
     async with _looking(settings, name, manifest) as run:
         checks = await cache_checks.examine(run)
+    return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+async def _archives(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
+    async with _looking(settings, name, manifest) as run:
+        checks = await archive_checks.examine(run, open_store(settings).archives(name))
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
 
 

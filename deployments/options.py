@@ -14,6 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
 CLEAR_CACHE = "clear-cache"
+REVERT, ARCHIVE = "revert-resource", "archive"
 PROCEDURES = (
     "roll-back-backend",
     "redeploy-backend",
@@ -24,6 +25,8 @@ PROCEDURES = (
     UNDO_RESTORE,
     DOWNGRADE,
     CLEAR_CACHE,
+    REVERT,
+    ARCHIVE,
 )
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 NEED_RELEASE = ("redeploy-backend", "deploy-backend", RERUN_WORKFLOW)
@@ -139,6 +142,31 @@ def target_options(command: Command) -> Command:
             default=None,
             help="clear-cache: whether production restarts afterwards. Default: it does.",
         ),
+        click.option(
+            "--resource",
+            metavar="ID",
+            shell_complete=offer("resources"),
+            help="revert-resource: the resource's id, as 'az resource show' gives it: /subscriptions/….",
+        ),
+        click.option(
+            "--archive",
+            metavar="NAME",
+            shell_complete=offer("archives"),
+            help="revert-resource: the archive to go back to, by its name or beginning. Default: the newest in which "
+            "the resource is not as it is now.",
+        ),
+        click.option(
+            "--from-git",
+            metavar="TAG:PATH",
+            help="revert-resource: a file of the platform's repository instead, with what 'az resource show' printed.",
+        ),
+        click.option(
+            "--only",
+            multiple=True,
+            metavar="PATH",
+            help="revert-resource: a property that comes back, as properties.alwaysOn; may be given again. Default: "
+            "all that differ.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         config_option,
     ]
@@ -164,11 +192,15 @@ TAKES: dict[str, tuple[str, ...]] = {
     DOWNGRADE: ("target", "rehearse", "waive"),
     REDEPLOY_FRONTEND: ("frontends",),
     CLEAR_CACHE: ("patterns", "everything", "explicitly", "restart"),
+    REVERT: ("resource", "archive", "from_git", "only"),
+    ARCHIVE: (),
 }
 """What only some procedures take, by their options' names."""
 OPTIONS = {"frontends": "frontend", "patterns": "pattern"}
 """Their names on the command line, where those are others."""
-WITHOUT_RELEASE = (RESTORE, UNDO_RESTORE, DOWNGRADE, CLEAR_CACHE)
+WITHOUT_RELEASE = (RESTORE, UNDO_RESTORE, DOWNGRADE, CLEAR_CACHE, REVERT, ARCHIVE)
+OWN_REASONS = {ARCHIVE: "by hand"}
+"""Where nobody has to say why: nothing is changed."""
 
 
 def with_own(asked: "Request", options: Mapping[str, Any]) -> "Request":
@@ -202,5 +234,9 @@ def need_target(asked: "Request") -> None:
         raise click.UsageError(f"Missing option '--restore-point' for {RESTORE}.")
     if asked.procedure == UNDO_RESTORE and not asked.restore:
         raise click.UsageError(f"Missing option '--restore' for {UNDO_RESTORE}. See 'rollback status'.")
+    if asked.procedure == REVERT and not asked.resource:
+        raise click.UsageError(f"Missing option '--resource' for {REVERT}: its id, as 'az resource show' gives it.")
+    if asked.archive and asked.from_git:
+        raise click.UsageError("--archive and --from-git exclude each other.")
     if asked.procedure == DOWNGRADE and not asked.target:
         raise click.UsageError(f"Missing option '--target' for {DOWNGRADE}, for instance 'previous'.")

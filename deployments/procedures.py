@@ -15,6 +15,8 @@ from rollback.frontends.rerun_plans import RerunWorkflowPlan
 from rollback.migrations.plans import DowngradePlan
 from rollback.plans import Plan
 from rollback.releases import load_manifest
+from rollback.resources.archive_plans import ArchivePlan
+from rollback.resources.revert_plans import RevertResourcePlan
 from rollback.runs import RunFolder, Store
 from rollback.settings import Settings, StopWrites
 
@@ -32,11 +34,14 @@ PLANS: dict[str, type[Plan]] = {
     "redeploy-frontend": RedeployFrontendPlan,
     "rerun-frontend-workflow": RerunWorkflowPlan,
     "clear-cache": ClearCachePlan,
+    "revert-resource": RevertResourcePlan,
+    "archive": ArchivePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
 CLEAR_CACHE = "clear-cache"
+REVERT, ARCHIVE = "revert-resource", "archive"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,13 @@ class Request:
     """Patterns that would be refused otherwise."""
     restart: bool = True
     """Whether production restarts once its cache is cleared."""
+    resource: str | None = None
+    """The id of the resource whose configuration comes back."""
+    archive: str | None = None
+    from_git: str | None = None
+    """Where its earlier configuration is, instead of in an archive."""
+    only: tuple[str, ...] = ()
+    """Property paths that come back; none for all."""
 
     @property
     def deployment(self) -> str:
@@ -98,6 +110,11 @@ class Request:
                 "explicitly": list(self.explicitly),
                 "restart": self.restart,
             }
+        if self.procedure == ARCHIVE:
+            return parameters
+        if self.procedure == REVERT:
+            own = {"resource": self.resource, "archive": self.archive, "from_git": self.from_git}
+            return parameters | {name: value or "" for name, value in own.items()} | {"only": list(self.only)}
         parameters["release"] = self.release or ""
         if self.procedure == REDEPLOY_FRONTEND:
             parameters["frontends"] = list(self.frontends)

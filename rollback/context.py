@@ -26,6 +26,7 @@ from rollback.key_vault import KeyVault
 from rollback.lease import HeldLease
 from rollback.measurements import Mark, Measurements
 from rollback.releases import Manifest
+from rollback.resources.by_id import Resources
 from rollback.runs import RunFolder, RunHeader, Store
 from rollback.settings import Backend, Database, Settings
 
@@ -76,6 +77,7 @@ class Run:
         self._vaults: dict[str, KeyVault] = {}
         self._cache: RedisCache | None = None
         self._static_sites: StaticSites | None = None
+        self._resources: Resources | None = None
         self._browser: Browser | None = None
         self._github: GitHubConnection | None = None
 
@@ -133,6 +135,12 @@ class Run:
         if self._static_sites is None:
             self._static_sites = await self._stack.enter_async_context(StaticSites(await self.connection()))
         return self._static_sites
+
+    async def resources(self) -> Resources:
+        """The subscription's resources, by their ids."""
+        if self._resources is None:
+            self._resources = await self._stack.enter_async_context(Resources(await self.connection()))
+        return self._resources
 
     async def browser(self) -> Browser:
         """What asks for pages as users do."""

@@ -67,7 +67,7 @@ def ending_after(error: BaseException, journal: Journal, plan: Plan | None, run:
     if _touched(journal) and state in HOLDS_ENVIRONMENT | {EndState.CANCELLED}:
         next_steps.append(f"Finish it with '--resume {run}', or give it up with '--abandon {run}'.")
     if plan is not None and state is plan.unproven:
-        what = f"{plan.title}: done, but not verified. {what}"
+        what = f"{plan.title}: {plan.doubt}. {what}"
     return Ending(state, what, tuple(next_steps))
 
 

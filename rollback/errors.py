@@ -253,6 +253,26 @@ class MaintenanceNotSeen(Permanent):
     """What an app answers is not what its maintenance setting says."""
 
 
+class ResourceIdInvalid(Refused):
+    """What was given is no resource id, or of a resource that does not belong to the environment."""
+
+
+class ResourceLocked(Refused):
+    """A lock keeps the resource from being changed; names it."""
+
+
+class NoEarlierState(Refused):
+    """No earlier configuration of the resource is known, or the one that was named is not; says what there is."""
+
+
+class NothingToPatch(Refused):
+    """What differs cannot be brought back by a PATCH; names it."""
+
+
+class ArchiveUnreadable(Permanent):
+    """An archive is damaged: what is in it is not what was written."""
+
+
 class RevisionsUnreadable(Refused):
     """The app's migrations cannot be read at all; says why."""
 

@@ -23,6 +23,8 @@ class EndState(StrEnum):
     DOWNGRADED_NOT_VERIFIED = "downgraded, not verified"
     CLEARED = "cleared"
     CLEARED_NOT_VERIFIED = "cleared, not verified"
+    ARCHIVED = "archived"
+    ARCHIVED_NOT_ALL = "archived, not all"
     TAKEN_BACK = "taken back"
     """Found bad after it was put in place: users get what they got before."""
 
@@ -55,6 +57,8 @@ EXIT_STATUS: dict[EndState, int] = {
     EndState.DOWNGRADED_NOT_VERIFIED: 3,
     EndState.CLEARED: 0,
     EndState.CLEARED_NOT_VERIFIED: 3,
+    EndState.ARCHIVED: 0,
+    EndState.ARCHIVED_NOT_ALL: 3,
     EndState.TAKEN_BACK: 8,
     EndState.CANCELLED: 130,
 }

@@ -119,6 +119,34 @@ DATA_ACTIONS = (GET_SECRET, SET_SECRET)
 READ_VAULT = "Microsoft.KeyVault/vaults/read"
 """On the vault: how it decides, by roles or by access policies."""
 
+READ_EVERYTHING = "*/read"
+"""On resource groups: what the credential may not read is not even listed; an archive would lack it unnoticed."""
+ARCHIVE = (READ_EVERYTHING, *READ_SETTINGS)
+"""`deployments/role-archive.json`: a role of its own, for the credential that archives."""
+REVERT_READ = (
+    READ_PERMISSIONS,
+    "Microsoft.Authorization/locks/read",
+    "Microsoft.Resources/subscriptions/providers/read",
+)
+REVERTIBLE = (
+    "Microsoft.Web/sites",
+    "Microsoft.Web/sites/config",
+    "Microsoft.Web/sites/slots",
+    "Microsoft.Web/sites/slots/config",
+    "Microsoft.Web/serverfarms",
+    "Microsoft.Web/staticSites",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.DBforPostgreSQL/flexibleServers/configurations",
+    "Microsoft.Cache/redis",
+    "Microsoft.Cache/redisEnterprise",
+    "Microsoft.Cache/redisEnterprise/databases",
+    "Microsoft.Insights/components",
+    "Microsoft.Insights/metricAlerts",
+)
+"""Types that `deployments/role-revert.json` lets be reverted. Vaults are not among them: who may write a vault can let
+himself in."""
+REVERT = (*REVERT_READ, *(f"{each}/{right}" for each in REVERTIBLE for right in ("read", "write")))
+
 VAULT_API_VERSION = "2023-07-01"
 
 ACTIONS: dict[str, tuple[str, ...]] = {
@@ -216,6 +244,26 @@ async def check_granted_in_group(connection: AzureConnection, group: str, action
         with our_errors(f"permissions on {what}"):
             granted = [each async for each in client.permissions.list_for_resource_group(group)]
     _require_none(_missing(actions, granted), what)
+
+
+async def check_sees_everything(connection: AzureConnection, group: str) -> None:
+    """Make sure that nothing in a resource group is hidden from the credential; raises `PermissionMissing`."""
+    from azure.mgmt.authorization.v2022_04_01.aio import AuthorizationManagementClient
+
+    what = f"resource group '{group}'"
+    async with connection.client(AuthorizationManagementClient) as client:
+        with our_errors(f"permissions on {what}"):
+            granted = [each async for each in client.permissions.list_for_resource_group(group)]
+    rules = [(each.actions or [], each.not_actions or []) for each in granted]
+    if any(_allows(READ_EVERYTHING, *rule) and not any(map(_hides, rule[1])) for rule in rules):
+        return
+    hidden = ", ".join(sorted({each for rule in rules for each in rule[1] if _hides(each)}))
+    _require_none([f"{READ_EVERYTHING}{f' (it lacks {hidden})' if hidden else ''}"], what)
+
+
+def _hides(not_action: str) -> bool:
+    """Whether what a role takes away again may be readings."""
+    return not_action.lower().endswith(("/read", "*"))
 
 
 def _missing(actions: tuple[str, ...], granted: "list[Permission]") -> list[str]:

@@ -77,6 +77,16 @@ class Plan(Model):
     unproven: ClassVar[EndState] = EndState.NOT_VERIFIED
     """The end state of a run that did it and could not prove it."""
 
+    @property
+    def proof(self) -> str:
+        """How it is shown that the goal is reached, in words."""
+        return "verified from outside"
+
+    @property
+    def doubt(self) -> str:
+        """What is said of a run that did it and could not prove it."""
+        return "done, but not verified"
+
     already_there: bool = False
     """Whether the goal is reached before anything is done."""
 

@@ -20,6 +20,7 @@ from rollback.migrations.certificates import Certificates
 from rollback.models import Model
 from rollback.outcomes import EndState
 from rollback.plans import Plan
+from rollback.resources.archives import Archives
 from rollback.served import ServedRecord
 
 PlanType = TypeVar("PlanType", bound=Plan)
@@ -141,6 +142,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._runs = folder / "runs"
         self._environments = folder / "environments"
+        self._archive = folder / "archive"
         for each in (self._runs, self._environments):
             each.mkdir(parents=True, exist_ok=True)
         self.leases = FileLeases(self._environments)
@@ -149,6 +151,10 @@ class Store:
     def certificates(self, environment: str) -> Certificates:
         """The rehearsals of an environment's migrations."""
         return Certificates(self._environments, environment)
+
+    def archives(self, environment: str) -> Archives:
+        """The archived configurations of an environment's resources."""
+        return Archives(self._archive, environment)
 
     def served(self, environment: str) -> ServedRecord:
         """What served an environment."""

@@ -201,6 +201,17 @@ class Migrations(Model):
     """Where scratch servers are made, and deleted again; the credential may delete servers there and nowhere else."""
 
 
+class Archive(Model):
+    """Where the environment's resources are, and how many archives of their configuration are kept."""
+
+    resource_groups: tuple[str, ...] = ()
+    """Besides those that the environment's other tables name."""
+    keep: int = Field(default=90, ge=2)
+    """Archives; the oldest beyond are removed."""
+    settle_seconds: float = Field(default=20, ge=0.1, le=600)
+    """For a PATCH that was sent without an answer to show, before it is sent again."""
+
+
 class Environment(Model):
     """One environment of the platform; its name is the table's name."""
 
@@ -211,6 +222,14 @@ class Environment(Model):
     workflow: Workflow | None = None
     """Deploys the frontends."""
     cache: Cache | None = None
+    archive: Archive = Archive()
+
+    @property
+    def resource_groups(self) -> tuple[str, ...]:
+        """All that the tables name, without case, in order."""
+        named = [self.backend.resource_group, *(each.resource_group for each in self.frontends.values())]
+        named += [self.cache.resource_group] if self.cache else []
+        return tuple({each.lower(): each for each in (*named, *self.archive.resource_groups)}.values())
 
 
 class Releases(Model):

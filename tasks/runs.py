@@ -108,13 +108,13 @@ class Conducted:
         if not plan.already_there and not self._run.journal.confirmed_changes():
             return Ending(
                 EndState.ALREADY_THERE,
-                f"{plan.goal}, verified from outside. Somebody else got there first; this run swapped nothing.",
+                f"{plan.goal}, {plan.proof}. Somebody else got there first; this run changed nothing.",
                 plan.afterwards(),
             )
         if plan.already_there:
-            return Ending(EndState.ALREADY_THERE, f"{plan.goal} already, verified from outside. Nothing was touched.")
+            return Ending(EndState.ALREADY_THERE, f"{plan.goal} already, {plan.proof}. Nothing was touched.")
         again = " again" if plan.success is EndState.ROLLED_BACK else ""
-        return Ending(plan.success, f"{plan.goal}{again}, verified from outside.", plan.afterwards())
+        return Ending(plan.success, f"{plan.goal}{again}, {plan.proof}.", plan.afterwards())
 
     async def _with_state_of_things(self, ending: Ending) -> Ending:
         """A cancelled run says what state things are in, if Azure tells in time."""

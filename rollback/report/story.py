@@ -47,7 +47,7 @@ class Story:
             return "the release that was taken back: no; what users get now: as the outcome says"
         if not self.outcome.end_state.succeeded:
             return "no: what users get was not shown to be right"
-        return "yes, from outside"
+        return f"yes, {self.plan.proof.removeprefix('verified ')}" if self.plan else "yes, from outside"
 
     @property
     def waited_for_people(self) -> float:

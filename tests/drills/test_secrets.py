@@ -32,6 +32,11 @@ ARM = "https://management.azure.com/subscriptions/11111111-1111-4111-8111-111111
 VERSION = "?api-version=2024-11-01"
 REASON = ("--reason", "a drill")
 PRODUCTION = ("roll-back-backend", "-e", "production", "--release", "v1.2.2")
+SITE = (
+    "--resource",
+    "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/fundrbolt-production-rg/providers/Microsoft.Web"
+    "/sites/fundrbolt-production-api/config/web",
+)
 DEBUG = {
     "PREFECT_LOGGING_LEVEL": "DEBUG",
     "PREFECT_INTERNAL_LOGGING_LEVEL": "DEBUG",
@@ -209,6 +214,7 @@ def test_no_secret_is_written_down_anywhere(
         approve_and_roll_back(start, running_sandbox, platform, tmp_path)
         log_of_a_broken_app(rollback, platform)
         bring_frontends_back(rollback, platform)
+        archive_and_plan_a_revert(rollback, platform)
         restore_under_faults(rollback, world)
         environments = {name: environment_of_process(platform.pid_of(name)) for name in ("server", "worker")}
     told = {str(file.relative_to(tmp_path)): file.read_bytes() for file in written_files(tmp_path)}
@@ -290,6 +296,15 @@ def bring_frontends_back(rollback: Callable[..., Ended], platform: LocalPlatform
     told = (folder / "journal.jsonl").read_text(encoding="utf-8")
     assert "SWA_CLI_APP_NAME=fundrbolt-production-web" in told
     assert BLACK in told
+
+
+def archive_and_plan_a_revert(rollback: Callable[..., Ended], platform: LocalPlatform) -> None:
+    """Every resource, app settings and their secrets among them, is read and written down without them."""
+    for command in (("run", "archive", "-e", "production"), ("plan", "revert-resource", "-e", "production", *SITE)):
+        ended = rollback(*command)
+        assert ended.status == 0, ended.out
+    archives = Store(Path(platform.environment["ROLLBACK_STATE"])).archives("production")
+    assert len(archives.names()) == 1
 
 
 def restore_under_faults(rollback: Callable[..., Ended], world: World) -> None:

@@ -25,6 +25,7 @@ from rollback.frontends.settings import FrontendWay
 from rollback.outcomes import EndState
 from rollback.permissions import (
     ACTIONS,
+    ARCHIVE,
     CACHE_ACTIONS,
     CHECK_NAME,
     DATA_ACTIONS,
@@ -33,6 +34,7 @@ from rollback.permissions import (
     READ_VAULT,
     REHEARSE,
     REHEARSE_SOURCE,
+    REVERT,
     SERVER_ACTIONS,
     check_granted_in_group,
 )
@@ -60,6 +62,16 @@ def test_the_role_for_rehearsals_grants_exactly_what_they_use_and_in_their_group
     assert set(role["Actions"]) == set(REHEARSE)
     assert role["DataActions"] == role["NotActions"] == role["NotDataActions"] == []
     assert [each.rpartition("/")[2] for each in role["AssignableScopes"]] == [REHEARSAL_GROUP]
+
+
+@pytest.mark.parametrize(("file", "actions"), [("role-archive.json", ARCHIVE), ("role-revert.json", REVERT)])
+def test_the_roles_for_archiving_and_reverting_grant_exactly_what_these_use(
+    file: str, actions: tuple[str, ...]
+) -> None:
+    role = json.loads((ROOT / "deployments" / file).read_text(encoding="utf-8"))
+    assert set(role["Actions"]) == set(actions)
+    assert role["DataActions"] == role["NotActions"] == role["NotDataActions"] == []
+    assert not [each for each in role["Actions"] if each.lower().startswith("microsoft.keyvault")], "lets itself in"
 
 
 @pytest.mark.parametrize("action", ACTIONS[ROLL_BACK])

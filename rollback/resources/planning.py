@@ -1,0 +1,165 @@
+"""Which configuration a resource goes back to, and what of it a PATCH can bring back: decided once, only by reading."""
+
+from pathlib import Path
+
+from rollback.context import Run
+from rollback.errors import NoEarlierState, NothingToPatch, OperationInProgress, ResourceIdInvalid, ResourceLocked
+from rollback.permissions import READ_PERMISSIONS
+from rollback.resources import earlier
+from rollback.resources.by_id import Resources, Shown
+from rollback.resources.diff import Difference, comparable, differences
+from rollback.resources.earlier import Earlier
+from rollback.resources.ids import ResourceId
+from rollback.resources.patching import Left, body_of, sort_out
+from rollback.resources.revert_plans import RevertResourcePlan
+from rollback.resources.secrets import SETTINGS, Tree, marked
+
+APP = "microsoft.web/sites"
+PARAMETER = "microsoft.dbforpostgresql/flexibleservers/configurations"
+MOST_TOLD = 5
+
+Compared = tuple[Earlier, Shown, Tree, Tree, tuple[Difference, ...]]
+
+
+class RevertPlanner:
+    """Makes the plan of reverting one resource."""
+
+    def __init__(self, run: Run, resources: Resources, resource: ResourceId) -> None:
+        self._run = run
+        self._resources = resources
+        self._resource = resource
+        self._kind = resource.type
+        self._archives = run.store.archives(run.header.environment)
+
+    async def plan(self, archive: str, from_git: str, only: tuple[str, ...], reason: str) -> RevertResourcePlan:
+        """The plan; raises what refuses, with nothing touched."""
+        self._require_of_environment()
+        actions = (READ_PERMISSIONS, f"{self._kind}/read", f"{self._kind}/write")
+        await self._resources.check_permissions(self._resource, actions)
+        if locks := await self._resources.find_locks(self._resource):
+            raise ResourceLocked(
+                f"'{self._resource.short}' is locked by {'; '.join(locks)}.",
+                remedy="Whoever set the lock has to take it away first: nothing was touched.",
+            )
+        then, shown, now, wanted, found = await self._compare(archive, from_git)
+        if shown.moving:
+            raise OperationInProgress(
+                f"An operation on '{self._resource.short}' is in progress ({shown.provisioning_state}).",
+                remedy="Wait for it to end, then plan again.",
+            )
+        chosen = [each for each in found if _is_among(each.place, only)]
+        changes, left = sort_out(self._kind, chosen, now, wanted)
+        self._require_patchable(changes, left)
+        return RevertResourcePlan(
+            procedure=self._run.header.procedure,
+            environment=self._run.header.environment,
+            reason=reason,
+            resource=self._resource,
+            api_version=shown.api_version,
+            source=then.source,
+            then=then.name,
+            before=now,
+            changes=tuple(changes),
+            left=tuple(left),
+            body=body_of(changes, wanted),
+            has_etag=bool(shown.etag),
+            serves=self._serves(),
+            already_there=not changes,
+            warnings=tuple(self._warnings(then, now, len(found) - len(chosen))),
+        )
+
+    def _require_of_environment(self) -> None:
+        """The lease is of one environment: nothing else may be touched under it."""
+        environment = self._run.header.environment
+        groups = self._run.settings.environments[environment].resource_groups
+        subscription = self._run.settings.azure.subscription_id
+        ours = {each.lower() for each in groups}
+        if self._resource.group.lower() not in ours or self._resource.subscription.lower() != subscription.lower():
+            raise ResourceIdInvalid(
+                f"'{self._resource}' does not belong to '{environment}'.",
+                remedy=f"Its resource groups are {', '.join(groups)}: name the right environment, or add the group to "
+                f"environments.{environment}.archive.resource_groups.",
+            )
+
+    async def _compare(self, archive: str, from_git: str) -> Compared:
+        """The earlier configuration beside the present one: the newest archived that differs, or the one named."""
+        if from_git:
+            then = await earlier.from_git(self._run.settings.repository.path or Path(), from_git, self._resource)
+            return await self._with(then)
+        name = self._archives.find(archive) if archive else ""
+        newest: Compared | None = None
+        for each in earlier.archived(self._archives, self._resource, name):
+            compared = await self._with(each)
+            if compared[-1]:
+                return compared
+            newest = newest or compared
+        return newest or await self._with(await self._default(name))
+
+    async def _with(self, then: Earlier) -> Compared:
+        shown = await self._resources.get(self._resource, then.api_version)
+        now, wanted = comparable(self._kind, shown.content), comparable(self._kind, then.content)
+        return then, shown, now, wanted, differences(now, wanted, partial=then.partial)
+
+    async def _default(self, name: str) -> Earlier:
+        """A server's parameter that no archive has was as Azure sets it."""
+        of_server = self._kind.lower() == PARAMETER
+        names = [name] if name else self._archives.names()[:1]
+        parent = self._resource.parent
+        if of_server and parent is not None and names and self._archives.read(names[0], parent):
+            shown = await self._resources.get(self._resource)
+            properties = shown.content.get("properties")
+            default = properties.get("defaultValue") if isinstance(properties, dict) else None
+            source = f"archive {names[0]}, in which it was as Azure sets it"
+            content: Tree = {"properties": {"value": default}}
+            return Earlier(content, shown.api_version, f"archive {names[0]}", source, partial=True)
+        await self._resources.get(self._resource)
+        known = ", ".join(self._archives.names()[:MOST_TOLD]) or "none; run archive daily"
+        raise NoEarlierState(
+            f"'{self._resource.short}' is not in {f'archive {name}' if name else 'any archive'}.",
+            remedy=f"There are: {known}. Or name a file in git with --from-git.",
+        )
+
+    def _require_patchable(self, changes: list[Difference], left: list[Left]) -> None:
+        last = self._resource.parts[-1]
+        if changes and (last[0].lower(), last[1].lower()) == ("config", SETTINGS):
+            raise NothingToPatch(
+                f"App settings are only replaced as a whole, secrets included: {_list(changes)}.",
+                remedy="Set the named ones: az webapp config appsettings set; or roll-back-infrastructure.",
+            )
+        once = [each for each in left if "decided" in each.why]
+        if once:
+            raise NothingToPatch(
+                f"A PATCH cannot bring back {_list([each.difference for each in once])}: {once[0].why}.",
+                remedy="Name what is to come back with --only PATH, or let roll-back-infrastructure make it anew.",
+            )
+        if left and not changes:
+            raise NothingToPatch(
+                f"What differs is a secret, or only written with one: {_list([each.difference for each in left])}.",
+                remedy="Set it by hand, with the secret from its vault.",
+            )
+
+    def _serves(self) -> bool:
+        """Whether it is the environment's app, or its configuration."""
+        backend = self._run.backend
+        root = self._resource.root
+        same = (root.group.lower(), root.parts[0][1].lower()) == (backend.resource_group.lower(), backend.app.lower())
+        return same and root.type.lower() == APP and "/slots" not in self._kind.lower()
+
+    def _warnings(self, then: Earlier, now: Tree, others: int) -> list[str]:
+        warnings: list[str] = []
+        if hidden := list(marked(now)):
+            warnings.append(f"Secrets are neither compared nor written: {', '.join(hidden[:MOST_TOLD])}.")
+        if then.partial:
+            warnings.append(f"What {then.name} does not mention stays as it is.")
+        if others:
+            warnings.append(f"{others} other differences stay: only what --only names is brought back.")
+        return warnings
+
+
+def _is_among(place: str, only: tuple[str, ...]) -> bool:
+    return not only or any(place == each or place.startswith((f"{each}.", f"{each}[")) for each in only)
+
+
+def _list(found: list[Difference]) -> str:
+    more = f"; and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+    return "; ".join(each.words for each in found[:MOST_TOLD]) + more
