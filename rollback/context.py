@@ -20,6 +20,7 @@ from rollback.frontends.pages import Browser
 from rollback.frontends.static_sites import StaticSites
 from rollback.github import connection as github
 from rollback.github.connection import GitHubConnection
+from rollback.infrastructure.deployments import Deployments
 from rollback.journal import Event, Journal
 from rollback.key_vault import KeyVault
 from rollback.lease import HeldLease
@@ -76,6 +77,7 @@ class Run:
         self._static_sites: StaticSites | None = None
         self._browser: Browser | None = None
         self._github: GitHubConnection | None = None
+        self._deployments: Deployments | None = None
 
     @property
     def backend(self) -> Backend:
@@ -124,6 +126,14 @@ class Run:
         if self._static_sites is None:
             self._static_sites = await self._stack.enter_async_context(StaticSites(await self.connection()))
         return self._static_sites
+
+    async def deployments(self) -> Deployments:
+        """The ARM deployments to the scope of the environment's infrastructure; raises `NoInfrastructure`."""
+        if self._deployments is None:
+            settings = self.settings.infrastructure(self.header.environment)
+            found = Deployments(await self.connection(), settings)
+            self._deployments = await self._stack.enter_async_context(found)
+        return self._deployments
 
     async def browser(self) -> Browser:
         """What asks for pages as users do."""

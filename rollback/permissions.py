@@ -4,6 +4,7 @@
 are granted in a resource group of their own. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
 """
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
@@ -107,6 +108,18 @@ REHEARSE = (
     "Microsoft.DBforPostgreSQL/locations/operationResults/read",
 )
 """Those in the resource group for rehearsals, and nowhere else: here servers are deleted."""
+DEPLOY_TEMPLATES = (
+    READ_PERMISSIONS,
+    "Microsoft.Resources/deployments/read",
+    "Microsoft.Resources/deployments/write",
+    "Microsoft.Resources/deployments/validate/action",
+    "Microsoft.Resources/deployments/whatIf/action",
+    "Microsoft.Resources/deployments/exportTemplate/action",
+    "Microsoft.Resources/deployments/operations/read",
+    "Microsoft.Resources/deployments/operationstatuses/read",
+    "Microsoft.Authorization/locks/read",
+)
+"""Those on deployments themselves. On what a template deploys Azure asks for each type's own: see `type_actions`."""
 
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 SET_SECRET = "Microsoft.KeyVault/vaults/secrets/setSecret/action"  # noqa: S105 - an action's name
@@ -164,6 +177,11 @@ FRONTEND_ACTIONS: dict[FrontendWay, tuple[str, ...]] = {
 
 SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS, "undo-restore-database": FENCE_SERVERS}
 """The same on its database server."""
+
+
+def type_actions(types: Iterable[str]) -> tuple[str, ...]:
+    """What Azure asks for to deploy resources of these types, and to say before what that would change."""
+    return tuple(sorted(f"{each}/{verb}" for each in {*types} for verb in ("read", "write")))
 
 
 async def check_granted(

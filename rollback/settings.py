@@ -16,9 +16,19 @@ from pydantic_core import CoreSchema
 
 from rollback.addresses import HttpsUrl, UrlPath
 from rollback.approvals.policy import Policy
-from rollback.errors import NoDatabase, NoFrontends, NoGitHub, NoMigrations, SettingsInvalid, UnknownEnvironment
+from rollback.errors import (
+    NoDatabase,
+    NoFrontends,
+    NoGitHub,
+    NoInfrastructure,
+    NoMigrations,
+    SettingsInvalid,
+    UnknownEnvironment,
+)
 from rollback.frontends.settings import Frontend
 from rollback.github.settings import GitHub, Workflow
+from rollback.infrastructure.settings import Infrastructure
+from rollback.migrations.settings import Migrations
 from rollback.models import Model
 from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
 
@@ -163,35 +173,6 @@ class Database(Model):
     """For comparing both servers and writing the rows that would be lost."""
 
 
-class MigrationWay(StrEnum):
-    """Where alembic is run."""
-
-    SSH = "ssh"
-    """In a slot whose image has the current revision's file, through App Service's tunnel."""
-    WORKTREE = "worktree"
-    """On the machine of the run, in a clean git worktree of the release that has it."""
-
-
-class Migrations(Model):
-    """How the schema of an environment's database is taken down: by alembic, as the platform's releases have it."""
-
-    way: MigrationWay = MigrationWay.SSH
-    folder: str = "/app"
-    """Where alembic.ini is in the image."""
-    path: str = ""
-    """Where alembic.ini is in the repository; empty for its root."""
-    command: tuple[str, ...] = Field(default=("python", "-m", "alembic"), min_length=1)
-    """Runs alembic: a program, and what stands before alembic's own arguments."""
-    url_variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """The environment variable that alembic's env.py reads the database's URL from."""
-    lock_timeout_seconds: float = Field(default=5.0, gt=0, le=600)
-    """A statement that waits longer for a lock gives up: behind a waiting DDL statement everybody waits."""
-    within_seconds: float = Field(default=300, gt=0, le=7200)
-    """How long a downgrade that did not get its locks is tried again."""
-    rehearsal_resource_group: str = ""
-    """Where scratch servers are made, and deleted again; the credential may delete servers there and nowhere else."""
-
-
 class Environment(Model):
     """One environment of the platform; its name is the table's name."""
 
@@ -201,6 +182,7 @@ class Environment(Model):
     frontends: dict[str, Frontend] = Field(default_factory=dict[str, Frontend])
     workflow: Workflow | None = None
     """Deploys the frontends."""
+    infrastructure: Infrastructure | None = None
 
 
 class Releases(Model):
@@ -320,6 +302,17 @@ class Settings(Model):
                 remedy=f"Name its file in environments.{environment}.workflow of {self.file}.",
             )
         return workflow
+
+    def infrastructure(self, environment: str) -> Infrastructure:
+        """The environment's template; raises `UnknownEnvironment`, or `NoInfrastructure` where the file has none."""
+        _ = self.backend(environment)
+        infrastructure = self.environments[environment].infrastructure
+        if infrastructure is None:
+            raise NoInfrastructure(
+                f"Which template '{environment}' is deployed from is not known.",
+                remedy=f"Name deployment and template in environments.{environment}.infrastructure of {self.file}.",
+            )
+        return infrastructure
 
     def repository_on_github(self) -> GitHub:
         """The platform's repository; raises `NoGitHub` where the file names none."""
