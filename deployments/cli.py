@@ -105,6 +105,7 @@ def plan(
       rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
       rollback plan undo-restore-database -e production --restore 1f6c20ab
       rollback plan downgrade-database -e production --target previous
+      rollback plan roll-back-infrastructure -e production --release v1.2.2
     """
     from deployments.procedures import Request
     from deployments.run_command import show_plan
@@ -165,6 +166,8 @@ def run(
       rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
       rollback run undo-restore-database -e production --restore 1f6c20ab --reason "…"
       rollback run downgrade-database -e production --target d95a3b1e7f08 --reason "…"
+      rollback run roll-back-infrastructure -e production --release v1.2.2 --reason "…"
+      rollback run roll-back-infrastructure -e production --archived 1f6c20ab --reason "…"
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """

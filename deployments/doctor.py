@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from deployments import frontend_checks, migration_checks, prefect_api
+from deployments import frontend_checks, infrastructure_checks, migration_checks, prefect_api
 from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from deployments.prefect_api import PrefectAway
 from deployments.procedures import open_store
@@ -68,6 +68,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
                 *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
+                *(_templates(settings, name, manifest) for name in chosen if settings.environments[name].infrastructure),
             ]
             for checks in await asyncio.gather(*examined):
                 for each in checks:
@@ -194,6 +195,12 @@ async def _migrations(settings: Settings, name: str, manifest: Manifest) -> list
 async def _frontends(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
     async with _looking(settings, name, manifest) as run:
         checks = await frontend_checks.examine(run)
+    return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+async def _templates(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
+    async with _looking(settings, name, manifest) as run:
+        checks = await infrastructure_checks.examine(run)
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
 
 

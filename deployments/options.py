@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
+INFRASTRUCTURE = "roll-back-infrastructure"
 PROCEDURES = (
     "roll-back-backend",
     "redeploy-backend",
@@ -22,6 +23,7 @@ PROCEDURES = (
     RESTORE,
     UNDO_RESTORE,
     DOWNGRADE,
+    INFRASTRUCTURE,
 )
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 NEED_RELEASE = ("redeploy-backend", "deploy-backend", RERUN_WORKFLOW)
@@ -74,7 +76,8 @@ def target_options(command: Command) -> Command:
         click.option(
             "--release",
             shell_complete=offer("releases"),
-            help="The release that must come back. Default: the newest known to have been good.",
+            help="The release that must come back; for roll-back-infrastructure a tag or a commit. Default: the newest "
+            "known to have been good.",
         ),
         click.option(
             "--frontend",
@@ -118,6 +121,12 @@ def target_options(command: Command) -> Command:
             shell_complete=offer("restores"),
             help="undo-restore-database: the restore's run, by its name.",
         ),
+        click.option(
+            "--archived",
+            metavar="RUN",
+            shell_complete=offer("infrastructure_runs"),
+            help="roll-back-infrastructure: instead of a release, the run that is undone.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         config_option,
     ]
@@ -142,6 +151,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     UNDO_RESTORE: ("restore",),
     DOWNGRADE: ("target", "rehearse", "waive"),
     REDEPLOY_FRONTEND: ("frontends",),
+    INFRASTRUCTURE: ("archived",),
 }
 """What only some procedures take, by their options' names."""
 OPTIONS = {"frontends": "frontend"}
@@ -182,3 +192,5 @@ def need_target(asked: "Request") -> None:
         raise click.UsageError(f"Missing option '--restore' for {UNDO_RESTORE}. See 'rollback status'.")
     if asked.procedure == DOWNGRADE and not asked.target:
         raise click.UsageError(f"Missing option '--target' for {DOWNGRADE}, for instance 'previous'.")
+    if asked.procedure == INFRASTRUCTURE and bool(asked.release) == bool(asked.archived):
+        raise click.UsageError(f"{INFRASTRUCTURE} needs either '--release' or '--archived'.")

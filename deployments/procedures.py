@@ -11,6 +11,7 @@ from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
 from rollback.frontends.plans import RedeployFrontendPlan
 from rollback.frontends.rerun_plans import RerunWorkflowPlan
+from rollback.infrastructure.plans import RollBackInfrastructurePlan
 from rollback.migrations.plans import DowngradePlan
 from rollback.plans import Plan
 from rollback.releases import load_manifest
@@ -30,10 +31,12 @@ PLANS: dict[str, type[Plan]] = {
     "downgrade-database": DowngradePlan,
     "redeploy-frontend": RedeployFrontendPlan,
     "rerun-frontend-workflow": RerunWorkflowPlan,
+    "roll-back-infrastructure": RollBackInfrastructurePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
+INFRASTRUCTURE = "roll-back-infrastructure"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Request:
     rehearse: bool | None = None
     frontends: tuple[str, ...] = ()
     """Those that are brought back; none for all."""
+    archived: str | None = None
+    """The run of which the replaced template is deployed again."""
 
     @property
     def deployment(self) -> str:
@@ -83,6 +88,8 @@ class Request:
         parameters["release"] = self.release or ""
         if self.procedure == REDEPLOY_FRONTEND:
             parameters["frontends"] = list(self.frontends)
+        if self.procedure == INFRASTRUCTURE:
+            parameters["archived"] = self.archived or ""
         if self.watch_minutes is not None:
             parameters["watch_minutes"] = self.watch_minutes
         return parameters
@@ -112,6 +119,8 @@ def check(settings: Settings, request: Request) -> Request:
     if request.procedure in {REDEPLOY_FRONTEND, RERUN_WORKFLOW}:
         settings.frontends(request.environment, request.frontends)
         settings.repository_on_github()
+    elif request.procedure == INFRASTRUCTURE:
+        settings.infrastructure(request.environment)
     elif request.release is not None:
         manifest.digest_of(request.release)
     return request.resuming(open_store(settings))

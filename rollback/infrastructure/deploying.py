@@ -41,7 +41,7 @@ class Deployer:
         `OutcomeUnknown` where its end was not seen in time.
         """
         name, before = await self._find_try()
-        target = None if before is not None and not before.ended else await self._check_again(name, before)
+        target = await self._check_again() if before is None else None
         change = Change(
             name=f"deployment {name}",
             doing=f"Deploying {self._plan.target} to {self._plan.where} as '{name}'.",
@@ -72,7 +72,7 @@ class Deployer:
             f"{MOST_TRIES} deployments of this run failed.", remedy="Look at them in the portal, then plan again."
         )
 
-    async def _check_again(self, name: str, there: ArmDeployment | None) -> Target:
+    async def _check_again(self) -> Target:
         """Read and ask everything again: what is sent is what was approved. Raises `PlanIsStale` where it is not."""
         plan = self._plan
         planner = InfrastructurePlanner(self._run)
@@ -83,9 +83,8 @@ class Deployer:
                 f"The {what} of {plan.target} are not what they were when the plan was made.",
                 remedy="Nothing more was sent. Plan again.",
             )
-        if there is None:
-            foreseen = await planner.foresee(target)
-            self._compare(foreseen.changes, partly=self._was_begun)
+        foreseen = await planner.foresee(target)
+        self._compare(foreseen.changes, partly=self._was_begun)
         return target
 
     @property

@@ -1,5 +1,6 @@
 """Which template is deployed again, and what that would change: decided once, only by reading."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,12 @@ class InfrastructurePlanner:
         changes = judging.judge(noise.mark(read_changes(raw, target.blinding), self._settings.noise))
         require_unlocked(changes, await client.list_locks())
         return Foreseen(changes, await self._check_database(raw, target))
+
+    async def check_deployable(self, resources: Iterable[str], locks: tuple[Lock, ...]) -> None:
+        """Make sure that these resources may be written; raises `PermissionMissing` or `ResourceLocked`."""
+        written = tuple(ResourceChange(id=each, kind=ChangeKind.NO_CHANGE) for each in resources)
+        await self._check_permissions(written)
+        require_unlocked(written, locks)
 
     async def _check_database(self, raw: list[RawChange], target: Target) -> tuple[str, ...]:
         run = self._run

@@ -40,6 +40,6 @@ async def _show_health(run: Run) -> None:
     if found.problems:
         raise NotVerified(
             f"{found.host}: {'; '.join(found.problems)}.",
-            remedy="The template is deployed. If the app was healthy before, what the plan shows of it is where to look.",
+            remedy="The template is deployed. If the app was healthy before, look at what the plan changed of it.",
         )
     run.evidence += [f"{found.host}: {each}" for each in found.evidence]
