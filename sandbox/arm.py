@@ -4,14 +4,15 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from sandbox import rbac
+from sandbox import locking, rbac
+from sandbox.asking import Answer, Inner, Question
 from sandbox.entra import Entra, TokenRefusedError
 from sandbox.state import Principal
 from sandbox.world import World
@@ -30,14 +31,24 @@ Body = TypeVar("Body", bound=BaseModel)
 class ArmError(Exception):
     """An answer that is an error, in Azure's shape."""
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.headers = status, code, dict(headers or {})
+        self.details = [dict(each) for each in details]
 
     def response(self) -> web.Response:
         """The error as Azure Resource Manager sends it."""
-        body = {"error": {"code": self.code, "message": str(self)}}
-        return web.json_response(body, status=self.status, headers=self.headers)
+        error: dict[str, Any] = {"code": self.code, "message": str(self)}
+        if self.details:
+            error["details"] = self.details
+        return web.json_response({"error": error}, status=self.status, headers=self.headers)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Call:
     """One request that is authenticated, authorised and meant for a route."""
 
     world: World
-    request: web.Request
+    request: web.Request | Inner
     names: Mapping[str, str]
     """What the placeholders of the route's path stand for, as the client wrote it."""
     request_id: str
@@ -85,6 +96,8 @@ class Route:
     handler: Handler
     query: frozenset[str] = frozenset()
     """Query parameters that are honoured, besides `api-version`; any other is answered 501."""
+    lenient: bool = False
+    """The body need not be strict JSON."""
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,10 +163,36 @@ class Arm:
         self._authorise(request, route, principal)
         self._require_known_query(request, route)
         self._require_group(names)
+        self._require_unlocked(request, route)
         call = Call(self._world, request, names, request_id, await request.read(), principal)
-        if request.content_type == "application/json" and call.body:
+        if request.content_type == "application/json" and call.body and not route.lenient:
             _require_json(call.body)
         return await route.handler(call)
+
+    async def ask(self, question: Question) -> Answer:
+        """Answer a request of the sandbox's own: by the same routes, and under the same rules unless it is trusted."""
+        request = Inner(question.method, question.path, {"api-version": question.version})
+        try:
+            route, names = self._find(request)
+            if not question.trusted:
+                self._authorise(request, route, question.principal)
+                self._require_unlocked(request, route)
+            self._require_group(names)
+            body = b"" if question.body is None else json.dumps(question.body).encode()
+            call = Call(self._world, request, names, question.request_id, body, question.principal)
+            response = await route.handler(call)
+        except ArmError as error:
+            response = error.response()
+        content = response.body if isinstance(response, web.Response) else None
+        told = json.loads(content) if isinstance(content, bytes) and content else None
+        return Answer(response.status, told, dict(response.headers))
+
+    def action_of(self, method: str, path: str) -> str | None:
+        """The permission that a request needs; None where there is no such operation."""
+        try:
+            return self._find(Inner(method, path, {}))[0].action
+        except ArmError:
+            return None
 
     def _authenticate(self, request: web.Request) -> Principal:
         try:
@@ -188,7 +227,7 @@ class Arm:
         if not API_VERSION.fullmatch(version):
             raise ArmError(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
 
-    def _find(self, request: web.Request) -> tuple[Route, dict[str, str]]:
+    def _find(self, request: web.Request | Inner) -> tuple[Route, dict[str, str]]:
         # The SDK doubles a slash where a resource has no parent; Azure takes it.
         path = re.sub("/+", "/", request.path).rstrip("/")
         for route in self._routes:
@@ -201,7 +240,7 @@ class Arm:
         if subscription is not None and subscription.lower() != self._world.state.subscription_id:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
-    def _authorise(self, request: web.Request, route: Route, principal: Principal) -> None:
+    def _authorise(self, request: web.Request | Inner, route: Route, principal: Principal) -> None:
         if route.action and not rbac.allows(self._world.state, principal, route.action, request.path):
             scope = request.path.rpartition("/")[0] if route.action.endswith("/action") else request.path
             raise ArmError(
@@ -211,6 +250,11 @@ class Arm:
                 f"does not have authorization to perform action '{route.action}' over scope '{scope}' or the scope is "
                 "invalid. If access was recently granted, please refresh your credentials.",
             )
+
+    def _require_unlocked(self, request: web.Request | Inner, route: Route) -> None:
+        refusal = locking.refusal(self._world.state, request.method, request.path, route.action)
+        if refusal is not None:
+            raise ArmError(409, "ScopeLocked", refusal)
 
     def _require_known_query(self, request: web.Request, route: Route) -> None:
         unknown = sorted({name for name in request.query if name not in route.query and name != "api-version"})
@@ -242,7 +286,7 @@ def _require_json(body: bytes) -> None:
         raise ArmError(400, "InvalidRequestContent", message) from error
 
 
-def missing(request: web.Request, what: str) -> ArmError:
+def missing(request: web.Request | Inner, what: str) -> ArmError:
     """501: the sandbox does not do this, and says so here and in its log."""
     message = f"{request.method} {request.path}: {what}."
     log.warning("not implemented: %s", message)

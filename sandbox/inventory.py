@@ -9,6 +9,8 @@ from sandbox.arm import ArmError, Call, Route, collection, missing
 from sandbox.insights import components
 from sandbox.keyvault import vaults
 from sandbox.postgresql.servers import server_json
+from sandbox.providers import plain
+from sandbox.providers.kinds import PLAIN
 from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.static_sites import resources as static_sites
 from sandbox.web.resources import site_json
@@ -25,7 +27,11 @@ API_VERSIONS = {
     "Microsoft.KeyVault": (("vaults",), ("2024-11-01", "2023-07-01")),
     "Microsoft.DBforPostgreSQL": (("flexibleServers",), ("2026-10-01", "2023-12-01-preview", "2022-12-01")),
     "Microsoft.Authorization": (("roleDefinitions", "roleAssignments", "permissions"), ("2022-04-01",)),
+    "Microsoft.Resources": (("deployments", "resourceGroups", "tags"), ("2025-04-01", "2024-03-01", "2022-09-01")),
 }
+OWN_VERSIONS = {"Microsoft.Authorization": {"locks": ("2020-05-01", "2016-09-01")}}
+"""Of types that do not share their provider's."""
+NAMESPACES = list({each.lower(): each for each in (*API_VERSIONS, *(kind.namespace for kind in PLAIN))}.values())
 
 
 def every(world: World) -> list[dict[str, Any]]:
@@ -37,6 +43,7 @@ def every(world: World) -> list[dict[str, Any]]:
         *(server_json(state, server) for server in state.database_servers),
         components.component_json(state),
         *(static_sites.site_json(world, site) for site in state.static_sites),
+        *(plain.shown(state, each) for each in state.plain_resources),
     ]
 
 
@@ -73,8 +80,18 @@ async def _list(call: Call) -> web.Response:
     return collection([{key: each[key] for key in SHOWN if key in each} for each in readable])
 
 
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+def _types(namespace: str) -> dict[str, tuple[str, ...]]:
+    """The api-versions of each type of a provider, those included of which only JSON is kept."""
+    types, versions = next((found for each, found in API_VERSIONS.items() if _same(each, namespace)), ((), ()))
+    plain_types = {each.type.partition("/")[2]: each.versions for each in PLAIN if _same(each.namespace, namespace)}
+    return {**dict.fromkeys(types, versions), **plain_types, **OWN_VERSIONS.get(namespace, {})}
+
+
 def _provider_json(call: Call, namespace: str) -> dict[str, Any]:
-    types, versions = API_VERSIONS[namespace]
     return {
         "id": f"/subscriptions/{call.world.state.subscription_id}/providers/{namespace}",
         "namespace": namespace,
@@ -82,14 +99,14 @@ def _provider_json(call: Call, namespace: str) -> dict[str, Any]:
         "registrationPolicy": "RegistrationRequired",
         "resourceTypes": [
             {"resourceType": each, "locations": ["East US"], "apiVersions": list(versions), "capabilities": "None"}
-            for each in types
+            for each, versions in _types(namespace).items()
         ],
     }
 
 
 async def _get_provider(call: Call) -> web.Response:
     wanted = call.names["provider"]
-    namespace = next((each for each in API_VERSIONS if each.lower() == wanted.lower()), None)
+    namespace = next((each for each in NAMESPACES if each.lower() == wanted.lower()), None)
     if namespace is None:
         message = f"The resource namespace '{wanted}' is invalid."
         raise ArmError(404, "InvalidResourceNamespace", message)
@@ -97,7 +114,7 @@ async def _get_provider(call: Call) -> web.Response:
 
 
 async def _list_providers(call: Call) -> web.Response:
-    return collection([_provider_json(call, namespace) for namespace in API_VERSIONS])
+    return collection([_provider_json(call, namespace) for namespace in NAMESPACES])
 
 
 QUERY = frozenset({"$filter", "$expand", "$top"})

@@ -47,6 +47,10 @@ class Pace:
     """A job of GitHub's, besides what it deploys."""
     site_deployment: float
     """Distributing a static site's content, once it is there."""
+    resource_write: float
+    """What a deployment of a template takes for each resource, besides what the resource's provider takes."""
+    what_if: float
+    """Predicting what a template would change."""
 
 
 FAST = Pace(
@@ -69,6 +73,8 @@ FAST = Pace(
     workflow_queue=0.05,
     workflow_job=0.05,
     site_deployment=0.05,
+    resource_write=0.01,
+    what_if=0.05,
 )
 
 # Measured swaps of container slots take about a minute, most of it the restart and the warm-up of the source slot.
@@ -92,6 +98,8 @@ AZURE = Pace(
     workflow_queue=5.0,
     workflow_job=40.0,
     site_deployment=40.0,
+    resource_write=4.0,
+    what_if=15.0,
 )
 
 

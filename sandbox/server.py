@@ -18,6 +18,7 @@ from sandbox.authorization import service as microsoft_authorization
 from sandbox.certificates import authority, tls_context
 from sandbox.clock import now
 from sandbox.control_api import ControlApi
+from sandbox.deployments import service as arm_deployments
 from sandbox.faults import DroppedError, Faults, Kind
 from sandbox.folder import Folder, Running, Secrets
 from sandbox.fundrbolt import images, repository
@@ -31,6 +32,7 @@ from sandbox.keyvault.data_plane import KeyVault
 from sandbox.pace import PaceName, pace
 from sandbox.postgresql import service as microsoft_postgresql
 from sandbox.postgresql.front import Front
+from sandbox.providers import plain
 from sandbox.proxy import ConnectProxy
 from sandbox.recording import Recorder
 from sandbox.registry import service as registry
@@ -60,6 +62,8 @@ ROUTES = [
     *microsoft_postgresql.ROUTES,
     *microsoft_insights.ROUTES,
     *static_sites.ROUTES,
+    *plain.ROUTES,
+    *arm_deployments.ROUTES,
 ]
 FAULTS: list[Kind] = [
     *microsoft_web.FAULTS,
@@ -72,6 +76,7 @@ FAULTS: list[Kind] = [
     *ssh_faults.KINDS,
     *request_faults.KINDS,
     *public_host.KINDS,
+    *arm_deployments.FAULTS,
 ]
 MOST_BODY_BYTES = 32 * 1024 * 1024
 SHUTDOWN_SECONDS = 1.0
@@ -125,6 +130,7 @@ class Server:
             static_sites.CONTENT_HOST: Uploads(self._world).handle,
         }
         self._arm = arm.Arm(self._world, self._entra, ROUTES)
+        self._world.arm = self._arm
         self._key_vault = KeyVault(self._world, self._entra)
         self._front_end = FrontEnd(self._world)
         self._public = public_host.PublicHost(self._world, self._front_end)
@@ -156,6 +162,7 @@ class Server:
             microsoft_postgresql.resume(self._world)
             github.resume(self._world)
             static_sites.resume(self._world)
+            arm_deployments.resume(self._world)
             await told_to_end.wait()
         finally:
             await self._stop(proxy)

@@ -7,9 +7,11 @@ from uuid import uuid4
 from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.clock import now
+from sandbox.deployments.model import ArmDeployment, ArmWrite
 from sandbox.github.model import GitHub
 from sandbox.keyvault.model import References, Vault
 from sandbox.postgresql.model import FlexibleServer, ServerOperation
+from sandbox.providers.model import PlainResource
 from sandbox.static_sites.model import FrontendDeployment, StaticSite
 
 PRODUCTION = "production"
@@ -78,6 +80,8 @@ class Slot(BaseModel):
     references: References = References()
     """Of its app settings to Key Vault. Moves in a swap, though it is kept beside the content."""
     tags: dict[str, str] = {}
+    properties: dict[str, JsonValue] = {}
+    """Properties of the site itself that were changed; they stay with the place."""
     prepared_for: str | None = None
     """The slot whose sticky settings are applied here: a swap with preview waits to be completed."""
     config: dict[str, JsonValue] = {}
@@ -205,6 +209,23 @@ class RoleAssignment(BaseModel):
     created: datetime = Field(default_factory=now)
 
 
+class ManagementLock(BaseModel):
+    """Forbids changes or deletions on its scope and below."""
+
+    name: str
+    scope: str
+    level: Literal["CanNotDelete", "ReadOnly"]
+    notes: str | None = None
+    owners: list[dict[str, JsonValue]] | None = None
+
+
+class Component(BaseModel):
+    """What can be changed of production's Application Insights component."""
+
+    tags: dict[str, str] = {"environment": PRODUCTION}
+    properties: dict[str, JsonValue] = {}
+
+
 class Fault(BaseModel):
     """Something broken on purpose."""
 
@@ -225,10 +246,13 @@ class State(BaseModel):
     subscription_id: str
     location: str
     groups: list[str]
+    group_tags: dict[str, dict[str, str]] = {}
+    """By the group's name; those without tags are not in it."""
     principals: list[Principal]
     role_definitions: list[RoleDefinition] = []
     """The custom ones."""
     role_assignments: list[RoleAssignment] = []
+    locks: list[ManagementLock] = []
     rollback_roles: list[RoleDefinition] = []
     """What the rollback principal is given instead of Owner; they outlive a reset."""
     sites: list[Site]
@@ -238,6 +262,12 @@ class State(BaseModel):
     static_sites: list[StaticSite] = []
     frontend_deployments: list[FrontendDeployment] = []
     """Every deployment of a static site since the last reset, oldest first."""
+    component: Component = Component()
+    plain_resources: list[PlainResource] = []
+    arm_deployments: list[ArmDeployment] = []
+    """The history of deployments, oldest first."""
+    arm_writes: list[ArmWrite] = []
+    """Every change that a deployment sent, in that order."""
     github: GitHub = GitHub()
     faults: list[Fault] = []
     swaps: list[Swap] = []
@@ -270,6 +300,10 @@ class State(BaseModel):
     def find_static_host(self, host: str) -> StaticSite | None:
         """The static site behind a host name, its own or a custom one."""
         return next((site for site in self.static_sites if host.lower() in site.hosts), None)
+
+    def find_plain(self, resource_id: str) -> PlainResource | None:
+        """The plain resource with this id, which has no case."""
+        return next((each for each in self.plain_resources if each.id.lower() == resource_id.lower()), None)
 
     def find_host(self, host: str) -> tuple[Site, Slot] | None:
         """Site and slot behind a host name of *.azurewebsites.net."""

@@ -8,7 +8,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
+from sandbox.asking import Inside, Nobody
 from sandbox.container_logs import ContainerLogs
+from sandbox.deployments.model import WhatIfResult
 from sandbox.folder import Folder, Secrets
 from sandbox.github import start as github
 from sandbox.guests import Guests
@@ -19,6 +21,7 @@ from sandbox.pace import Pace
 from sandbox.postgresql import start as database_servers
 from sandbox.postgresql.clusters import Clusters
 from sandbox.processes import SITE_NAME, Launch, Place, Pulled, Workers
+from sandbox.providers import start as plain_resources
 from sandbox.registry import images
 from sandbox.ssh.shells import Shells
 from sandbox.start import release_of, starting_state
@@ -53,6 +56,9 @@ class World:
         self.guests = Guests()
         self.shells = Shells()
         self.book = Book(folder)
+        self.arm: Inside = Nobody()
+        self.what_ifs: dict[str, WhatIfResult] = {}
+        """What clients of the last what-ifs come back for."""
         self.resets = 0
         """How often the world began anew: caches from before are worth nothing."""
         self._background: set[asyncio.Task[None]] = set()
@@ -72,6 +78,7 @@ class World:
         database_servers.furnish(state, self.clusters)
         furnish(state, self.secrets.signing_key, self.secrets.github_token)
         furnish_static_sites(state, self.folder.root)
+        plain_resources.furnish(state)
         state.github = github.begin()
         return state
 

@@ -104,6 +104,9 @@ async def _put(call: Call) -> web.Response:
     made = RoleAssignment(
         id=call.names["assignment"], scope=scope, principal_id=properties.principal_id.lower(), role_id=role.id
     )
+    same = _named(call)
+    if same is not None and (same.principal_id, same.role_id) == (made.principal_id, made.role_id):
+        return web.json_response(_assignment_json(state, same))
     wanted = (made.scope.lower(), made.principal_id, made.role_id)
     if any((each.scope.lower(), each.principal_id, each.role_id) == wanted for each in state.role_assignments):
         raise ArmError(409, "RoleAssignmentExists", "The role assignment already exists.")

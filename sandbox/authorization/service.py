@@ -1,6 +1,6 @@
 """What Microsoft.Authorization brings to the sandbox."""
 
 from sandbox.arm import Route
-from sandbox.authorization import assignments, definitions, permissions
+from sandbox.authorization import assignments, definitions, locks, permissions
 
-ROUTES: list[Route] = [*permissions.ROUTES, *definitions.ROUTES, *assignments.ROUTES]
+ROUTES: list[Route] = [*permissions.ROUTES, *definitions.ROUTES, *assignments.ROUTES, *locks.ROUTES]

@@ -4,8 +4,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from aiohttp import web
+from pydantic import BaseModel, JsonValue
 
-from sandbox.arm import Call, Route, collection, resource_not_found
+from sandbox.arm import Call, Route, collection, missing, resource_not_found
 from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.state import State
 
@@ -16,6 +17,24 @@ ENVIRONMENT = "production"
 PATH = f"/providers/{KIND}"
 COMPONENT = GROUP + PATH + "/{component}"
 READ = "Microsoft.Insights/components/read"
+
+
+SETTABLE = (
+    "RetentionInDays",
+    "SamplingPercentage",
+    "publicNetworkAccessForIngestion",
+    "publicNetworkAccessForQuery",
+    "WorkspaceResourceId",
+    "IngestionMode",
+)
+"""Properties that can be changed, and that nothing here acts upon."""
+
+
+class ComponentBody(BaseModel):
+    """Azure's ApplicationInsightsComponent."""
+
+    tags: dict[str, str] | None = None
+    properties: dict[str, JsonValue] = {}
 
 
 def component_id(state: State) -> str:
@@ -34,7 +53,7 @@ def component_json(state: State) -> dict[str, Any]:
         "type": KIND,
         "location": state.location,
         "kind": "web",
-        "tags": {"environment": ENVIRONMENT},
+        "tags": state.component.tags,
         "properties": {
             "ApplicationId": NAME,
             "AppId": str(uuid5(NAMESPACE_URL, resource + "/app")),
@@ -51,6 +70,7 @@ def component_json(state: State) -> dict[str, Any]:
             "IngestionMode": "ApplicationInsights",
             "publicNetworkAccessForIngestion": "Enabled",
             "publicNetworkAccessForQuery": "Enabled",
+            **state.component.properties,
         },
     }
 
@@ -69,6 +89,25 @@ async def _get(call: Call) -> web.Response:
     return web.json_response(component_json(call.world.state))
 
 
+async def _write(call: Call) -> web.Response:
+    """Tags and settings; PUT takes tags away that it does not name. What else would change is answered 501."""
+    put = call.request.method == "PUT"
+    if put and call.names["component"].lower() != NAME:
+        raise missing(call.request, "components are not made here")
+    require(call)
+    state, wish = call.world.state, call.parse(ComponentBody)
+    shown = component_json(state)["properties"]
+    changed = {name: value for name, value in wish.properties.items() if value not in (None, shown.get(name))}
+    unknown = [name for name in changed if name not in SETTABLE]
+    if unknown:
+        raise missing(call.request, f"{', '.join(unknown)} of a component cannot be changed")
+    component = state.component
+    component.tags = (wish.tags or {}) if put or wish.tags is not None else component.tags
+    component.properties |= changed
+    call.world.save()
+    return web.json_response(component_json(state))
+
+
 async def _list(call: Call) -> web.Response:
     component, scope = component_json(call.world.state), call.names.get("group", "")
     shown = f"/resourcegroups/{scope.lower()}" in component["id"].lower() and call.may(READ, component["id"])
@@ -77,6 +116,8 @@ async def _list(call: Call) -> web.Response:
 
 ROUTES = [
     Route("GET", COMPONENT, READ, _get),
+    Route("PUT", COMPONENT, "Microsoft.Insights/components/write", _write),
+    Route("PATCH", COMPONENT, "Microsoft.Insights/components/write", _write),
     Route("GET", GROUP + PATH, READ, _list),
     Route("GET", SUBSCRIPTION + PATH, "", _list),
 ]

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.clock import now
 
@@ -64,6 +64,9 @@ class Vault(BaseModel):
     policies: list[AccessPolicy] = []
     secrets: list[Secret] = []
     retention_days: int = DEFAULT_RETENTION_DAYS
+    tags: dict[str, str] = {}
+    settings: dict[str, JsonValue] = {}
+    """Properties that were changed and that nothing here acts upon."""
     created: datetime = Field(default_factory=now)
 
     @property

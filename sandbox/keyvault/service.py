@@ -2,7 +2,7 @@
 
 from sandbox.arm import Route
 from sandbox.faults import Kind
-from sandbox.keyvault import faults, reference_routes, vaults
+from sandbox.keyvault import faults, reference_routes, secret_resources, vaults
 
-ROUTES: list[Route] = [*vaults.ROUTES, *reference_routes.ROUTES]
+ROUTES: list[Route] = [*vaults.ROUTES, *secret_resources.ROUTES, *reference_routes.ROUTES]
 FAULTS: list[Kind] = faults.KINDS

@@ -16,6 +16,14 @@ VAULTS = f"/providers/{TYPE}"
 VAULT = GROUP + VAULTS + "/{vault}"
 READ = f"{TYPE}/read"
 PERMISSIONS = ("accessPolicies", "enableRbacAuthorization")
+SETTABLE = (
+    "enabledForDeployment",
+    "enabledForDiskEncryption",
+    "enabledForTemplateDeployment",
+    "networkAcls",
+    "publicNetworkAccess",
+)
+"""Properties that can be changed, and that nothing here acts upon."""
 KINDS = ("keys", "secrets", "certificates", "storage")
 
 
@@ -46,7 +54,8 @@ class PolicyProperties(BaseModel):
 class VaultBody(BaseModel):
     """Azure's VaultCreateOrUpdateParameters, as far as it is not about permissions."""
 
-    properties: dict[str, JsonValue]
+    tags: dict[str, str] | None = None
+    properties: dict[str, JsonValue] = {}
 
 
 class PermissionProperties(BaseModel):
@@ -61,7 +70,7 @@ class PermissionProperties(BaseModel):
 class PermissionBody(BaseModel):
     """The body that carries it."""
 
-    properties: PermissionProperties
+    properties: PermissionProperties = PermissionProperties()
 
 
 class PolicyBody(BaseModel):
@@ -77,7 +86,7 @@ def vault_json(state: State, vault: Vault) -> dict[str, Any]:
         "name": vault.name,
         "type": TYPE,
         "location": state.location,
-        "tags": {},
+        "tags": vault.tags,
         "systemData": {"createdAt": f"{vault.created:%Y-%m-%dT%H:%M:%S}Z", "createdByType": "User"},
         "properties": {
             "sku": {"family": "A", "name": "standard"},
@@ -92,6 +101,7 @@ def vault_json(state: State, vault: Vault) -> dict[str, Any]:
             "vaultUri": f"https://{vault.host}/",
             "provisioningState": "Succeeded",
             "publicNetworkAccess": "Enabled",
+            **vault.settings,
         },
     }
 
@@ -108,7 +118,8 @@ def policies_json(state: State, vault: Vault) -> list[dict[str, Any]]:
     ]
 
 
-def _find(call: Call) -> Vault:
+def find(call: Call) -> Vault:
+    """The vault that a call is about, or Azure's 404."""
     vault = call.world.state.find_vault(call.names["vault"])
     if vault is None or vault.group.lower() != call.names["group"].lower():
         raise resource_not_found(TYPE, call.names["vault"], call.names["group"])
@@ -116,7 +127,7 @@ def _find(call: Call) -> Vault:
 
 
 async def _get(call: Call) -> web.Response:
-    return web.json_response(vault_json(call.world.state, _find(call)))
+    return web.json_response(vault_json(call.world.state, find(call)))
 
 
 async def _list_by_group(call: Call) -> web.Response:
@@ -128,32 +139,37 @@ async def _list_by_subscription(call: Call) -> web.Response:
     return collection([vault_json(call.world.state, each) for each in call.world.state.vaults])
 
 
-async def _put(call: Call) -> web.Response:
-    """Change who a vault lets in; anything else that would change is answered 501."""
+async def _write(call: Call) -> web.Response:
+    """Change a vault (PUT takes tags away that it does not name); what is not honoured is answered 501."""
     state = call.world.state
-    vault = state.find_vault(call.names["vault"])
-    if vault is None:
+    put = call.request.method == "PUT"
+    if put and state.find_vault(call.names["vault"]) is None:
         raise missing(call.request, "vaults are not made here")
-    vault, shown = _find(call), vault_json(state, vault)["properties"]
-    given = call.parse(VaultBody).properties
-    changed = [
-        name for name, value in given.items() if value not in (None, shown.get(name)) and name not in PERMISSIONS
-    ]
-    if changed:
-        raise missing(call.request, f"{', '.join(changed)} of a vault cannot be changed")
+    vault, wish = find(call), call.parse(VaultBody)
+    shown = vault_json(state, vault)["properties"]
+    changed = {
+        name: value
+        for name, value in wish.properties.items()
+        if value not in (None, shown.get(name)) and name not in PERMISSIONS
+    }
+    unknown = [name for name in changed if name not in SETTABLE]
+    if unknown:
+        raise missing(call.request, f"{', '.join(unknown)} of a vault cannot be changed")
     wanted = call.parse(PermissionBody).properties
     for entry in wanted.access_policies or []:
         _require_known(call, entry)
     if wanted.access_policies is not None:
         vault.policies = [entry.policy() for entry in wanted.access_policies]
     vault.rbac = vault.rbac if wanted.rbac is None else wanted.rbac
+    vault.tags = (wish.tags or {}) if put or wish.tags is not None else vault.tags
+    vault.settings |= changed
     call.world.save()
     return web.json_response(vault_json(state, vault))
 
 
 async def _change_policies(call: Call) -> web.Response:
     """Add permissions to those that are there, replace a principal's, or remove them."""
-    vault, kind = _find(call), call.names["kind"].lower()
+    vault, kind = find(call), call.names["kind"].lower()
     entries = call.parse(PolicyBody).properties.access_policies
     for entry in entries:
         _require_known(call, entry)
@@ -192,6 +208,7 @@ ROUTES = [
     Route("GET", SUBSCRIPTION + VAULTS, READ, _list_by_subscription, frozenset({"$top"})),
     Route("GET", GROUP + VAULTS, READ, _list_by_group, frozenset({"$top"})),
     Route("GET", VAULT, READ, _get),
-    Route("PUT", VAULT, f"{TYPE}/write", _put),
+    Route("PUT", VAULT, f"{TYPE}/write", _write),
+    Route("PATCH", VAULT, f"{TYPE}/write", _write),
     Route("PUT", VAULT + "/accessPolicies/{kind}", f"{TYPE}/accessPolicies/write", _change_policies),
 ]

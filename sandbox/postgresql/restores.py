@@ -17,7 +17,18 @@ from sandbox.faults import take
 from sandbox.postgresql.clusters import Clusters
 from sandbox.postgresql.model import Backup, FlexibleServer, Network, ServerOperation
 from sandbox.postgresql.operations import SERVER, TYPE, begin, register, require_idle, server_of
-from sandbox.postgresql.servers import READ, Loose, Patch, Properties, apply, operation, require_known, server_id, show
+from sandbox.postgresql.servers import (
+    READ,
+    Loose,
+    Patch,
+    Properties,
+    apply,
+    operation,
+    require_known,
+    server_id,
+    show,
+    update,
+)
 from sandbox.state import Fault
 from sandbox.world import World
 
@@ -57,6 +68,8 @@ def newest(world: World, *, geo: bool) -> datetime:
 async def _put(call: Call) -> web.Response:
     wish = call.parse(NewServer)
     properties = wish.properties or NewProperties()
+    if properties.create_mode in (None, "Default", "Update") and _is_there(call):
+        return await update(call)
     if properties.create_mode not in ("PointInTimeRestore", "GeoRestore"):
         raise missing(call.request, "a server is made here by a restore only")
     require_known(call, wish, properties, *properties.parts(), properties.network)
@@ -67,6 +80,10 @@ async def _put(call: Call) -> web.Response:
     point = _point(call.world, source, properties.point, geo=geo)
     require_idle(call.world, source)
     return _begin(call, source, wish, point)
+
+
+def _is_there(call: Call) -> bool:
+    return call.world.state.find_database_server(call.names["server"]) is not None
 
 
 def _source(call: Call, properties: NewProperties) -> FlexibleServer:

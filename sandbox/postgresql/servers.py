@@ -1,7 +1,7 @@
 """Servers as Azure Resource Manager shows them, and their update, start, stop, restart and deletion."""
 
 import asyncio
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from aiohttp import web
 from psycopg import sql
@@ -28,6 +28,7 @@ from sandbox.world import World
 VERSION, MINOR_VERSION = "18", "6"
 READ = f"{TYPE}/read"
 ENABLED = {"Enabled": True, "Disabled": False}
+FIXED = ("administratorLogin", "availabilityZone", "network", "version")
 LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS = 7, 35
 
 
@@ -191,8 +192,12 @@ async def _list(call: Call) -> web.Response:
     return collection([server_json(state, each) for each in servers if call.may(READ, server_id(state, each))])
 
 
-async def _patch(call: Call) -> web.Response:
+async def update(call: Call) -> web.Response:
+    """Change what a PATCH names, or a PUT of a server that is there already."""
     server, wish = find(call), call.parse(Patch[Properties])
+    if call.request.method == "PUT":
+        _require_the_same(call, server, wish)
+        wish.tags = wish.tags or {}
     properties = wish.properties or Properties()
     require_known(call, wish, properties, *properties.parts())
     require_ready(call.world, server)
@@ -203,10 +208,36 @@ async def _patch(call: Call) -> web.Response:
         raise _refused("The backup retention period must be between 7 and 35 days.")
     if storage.size_gb is not None and storage.size_gb < server.storage_gb:
         raise _refused("The storage size of a server cannot be decreased.")
+    if not _changes(server, wish):
+        return web.json_response(server_json(call.world.state, server))
     if properties.password is not None:
         await _change_password(call.world, server, properties.password)
     change = wish.model_dump(mode="json", exclude={"properties": {"password"}}, exclude_none=True)
     return begin(call, server, operation(server, "update", change=change), "Updating")
+
+
+def _changes(server: FlexibleServer, wish: Patch[Properties]) -> bool:
+    """Whether anything would be another than it is."""
+    after = server.model_copy()
+    apply(after, wish)
+    return after != server or (wish.properties is not None and wish.properties.password is not None)
+
+
+def _require_the_same(call: Call, server: FlexibleServer, wish: Patch[Properties]) -> None:
+    """What of a server is given when it is made cannot be changed; where it is said again, that is passed over."""
+    properties = wish.properties or Properties()
+    shown, given = _properties(call.world.state, server), properties.model_extra or {}
+    for name in [each for each in FIXED if each in given]:
+        if not _says_the_same(given[name], shown.get(name)):
+            raise _refused(f"The property '{name}' of server '{server.name}' cannot be changed.")
+        del given[name]
+
+
+def _says_the_same(given: object, shown: object) -> bool:
+    if not isinstance(given, dict) or not isinstance(shown, dict):
+        return given is None or given == shown
+    asked, found = cast("dict[str, object]", given), cast("dict[str, object]", shown)
+    return all(_says_the_same(value, found.get(name)) for name, value in asked.items())
 
 
 async def _change_password(world: World, server: FlexibleServer, password: str) -> None:
@@ -324,7 +355,7 @@ ROUTES = [
     Route("GET", SUBSCRIPTION + PROVIDER + "/flexibleServers", "", _list),
     Route("GET", SERVERS, READ, _list),
     Route("GET", SERVER, READ, _get),
-    Route("PATCH", SERVER, f"{TYPE}/write", _patch),
+    Route("PATCH", SERVER, f"{TYPE}/write", update),
     Route("DELETE", SERVER, f"{TYPE}/delete", _begin_delete),
     Route("POST", SERVER + "/start", f"{TYPE}/start/action", _begin_start),
     Route("POST", SERVER + "/stop", f"{TYPE}/stop/action", _begin_stop),

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from sandbox.arm import ArmError, Call, Route, collection, missing, resource_not_found
 from sandbox.resources import GROUP, SUBSCRIPTION
-from sandbox.static_sites.model import StaticSite
+from sandbox.static_sites.model import Sku, StaticSite
 from sandbox.world import World
 
 TYPE = "Microsoft.Web/staticSites"
@@ -31,6 +31,20 @@ class Reset(BaseModel):
     """Azure's StaticSiteResetPropertiesARMResource."""
 
     properties: ResetProperties | None = None
+
+
+class SkuBody(BaseModel):
+    """Azure's SkuDescription."""
+
+    name: Sku
+
+
+class SiteBody(BaseModel):
+    """Azure's StaticSiteARMResource."""
+
+    tags: dict[str, str] | None = None
+    sku: SkuBody | None = None
+    properties: dict[str, JsonValue] | None = None
 
 
 def find(call: Call) -> StaticSite:
@@ -129,6 +143,22 @@ async def _get(call: Call) -> web.Response:
     return web.json_response(site_json(call.world, find(call)))
 
 
+async def _write(call: Call) -> web.Response:
+    """Tags and size; PUT takes tags away that it does not name. What else would change is answered 501."""
+    put = call.request.method == "PUT"
+    if put and call.world.state.find_static_site(call.names["name"]) is None:
+        raise missing(call.request, "static sites are not made here")
+    site, wish = find(call), call.parse(SiteBody)
+    shown = site_json(call.world, site)["properties"]
+    changed = [name for name, value in (wish.properties or {}).items() if value not in (None, {}, shown.get(name))]
+    if changed:
+        raise missing(call.request, f"{', '.join(changed)} of a static site cannot be changed")
+    site.tags = (wish.tags or {}) if put or wish.tags is not None else site.tags
+    site.sku = wish.sku.name if wish.sku is not None else site.sku
+    call.world.save()
+    return web.json_response(site_json(call.world, site))
+
+
 async def _list_builds(call: Call) -> web.Response:
     return collection([build_json(call.world, find(call))])
 
@@ -177,6 +207,8 @@ ROUTES = [
     Route("GET", f"{SUBSCRIPTION}/providers/{TYPE}", f"{TYPE}/read", _list),
     Route("GET", SITES, f"{TYPE}/read", _list),
     Route("GET", SITE, f"{TYPE}/read", _get),
+    Route("PUT", SITE, f"{TYPE}/write", _write),
+    Route("PATCH", SITE, f"{TYPE}/write", _write),
     Route("GET", SITE + "/builds", f"{TYPE}/builds/read", _list_builds),
     Route("GET", SITE + "/builds/{environment}", f"{TYPE}/builds/read", _get_build),
     Route("POST", SITE + "/listSecrets", f"{TYPE}/listsecrets/action", _list_secrets),

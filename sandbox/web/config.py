@@ -3,10 +3,11 @@
 A change that the process must see restarts it, as on Azure.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from sandbox.arm import ArmError, Call
 from sandbox.state import ConnectionString, RampUpRule, Site, Slot
@@ -64,6 +65,21 @@ class ConnectionStrings(BaseModel):
     properties: dict[str, ConnectionString] | None = None
 
 
+class NameValue(BaseModel):
+    """Azure's NameValuePair."""
+
+    name: str
+    value: str = ""
+
+
+class NamedConnectionString(BaseModel):
+    """Azure's ConnStringInfo."""
+
+    name: str
+    connection_string: str = Field(alias="connectionString")
+    type: str = "Custom"
+
+
 class StickyNames(BaseModel):
     """Azure's SlotConfigNames; a list that is missing or null stays as it is."""
 
@@ -108,20 +124,54 @@ async def _change_web_config(call: Call) -> web.Response:
     """PATCH changes what is named, PUT puts everything else back to its default."""
     site, slot = find_changeable(call)
     properties = {name: value for name, value in call.parse(Properties).properties.items() if value is not None}
+    require_valid(site, slot, properties)
     if call.request.method == "PUT":
         slot.content.config, slot.config = {}, {}
-    rules = _ramp_up_rules(site, slot, properties.pop("experiments", None))
+    await configure(call, site, slot, properties)
+    return web.json_response(_web_config_json(call))
+
+
+def require_valid(site: Site, slot: Slot, properties: Mapping[str, JsonValue]) -> None:
+    """Azure's 400 for what cannot be set, before anything is."""
+    _ramp_up_rules(site, slot, properties.get("experiments"))
+    _pairs(properties.get("appSettings"))
+    _connection_strings(properties.get("connectionStrings"))
+
+
+async def configure(call: Call, site: Site, slot: Slot, given: Mapping[str, JsonValue]) -> None:
+    """Set what is named of a SiteConfig: app settings and connection strings in it replace those that are there."""
+    properties = dict(given)
+    slot.ramp_up_rules = _ramp_up_rules(site, slot, properties.pop("experiments", None))
     auto_swap = properties.pop("autoSwapSlotName", slot.auto_swap_slot)
     image = str(properties.pop("linuxFxVersion", slot.content.linux_fx_version))
     deployed = image != slot.content.linux_fx_version
-    slot.ramp_up_rules, slot.content.linux_fx_version = rules, image
+    slot.content.linux_fx_version = image
     slot.auto_swap_slot = str(auto_swap) or None if auto_swap is not None else None
+    if (settings := properties.pop("appSettings", None)) is not None:
+        slot.content.settings = _pairs(settings)
+    if (strings := properties.pop("connectionStrings", None)) is not None:
+        slot.content.connection_strings = _connection_strings(strings)
     for name, value in properties.items():
         (slot.config if name.startswith(STAYS) else slot.content.config)[name] = value
     await _changed(call, site, slot)
     if deployed:
         await swap.after_deployment(call.world, site, slot)
-    return web.json_response(_web_config_json(call))
+
+
+def _pairs(given: JsonValue) -> dict[str, str]:
+    """App settings as a SiteConfig lists them."""
+    try:
+        return {each.name: each.value for each in TypeAdapter(list[NameValue]).validate_python(given or [])}
+    except ValidationError as error:
+        raise ArmError(400, "BadRequest", "siteConfig.appSettings has an invalid entry.") from error
+
+
+def _connection_strings(given: JsonValue) -> dict[str, ConnectionString]:
+    try:
+        listed = TypeAdapter(list[NamedConnectionString]).validate_python(given or [])
+    except ValidationError as error:
+        raise ArmError(400, "BadRequest", "siteConfig.connectionStrings has an invalid entry.") from error
+    return {each.name: ConnectionString(value=each.connection_string, type=each.type) for each in listed}
 
 
 def _ramp_up_rules(site: Site, slot: Slot, experiments: JsonValue) -> list[RampUpRule]:

@@ -34,7 +34,17 @@ CONSTANT: dict[str, Any] = {
     "keyVaultReferenceIdentity": "SystemAssigned",
     "sku": "PremiumV3",
 }
-"""Properties that are the same for every site here and that nobody changes."""
+"""Properties that every site here has in the beginning."""
+SETTABLE = (
+    "clientAffinityEnabled",
+    "clientCertEnabled",
+    "clientCertMode",
+    "httpsOnly",
+    "keyVaultReferenceIdentity",
+    "publicNetworkAccess",
+    "scmSiteAlsoStopped",
+)
+"""Those of them that can be changed: they say something, and no process notices."""
 
 SPARE_ADDRESS = "20.42.0.2"
 """What connections would leave from if the plan were moved; here none is."""
@@ -168,7 +178,9 @@ def _properties(world: World, site: Site, slot: Slot) -> dict[str, Any]:
         {"name": scm, "sslState": "Disabled", "hostType": "Repository"},
     ]
     plan = resource_id(world, site).replace(f"sites/{site.name}", f"serverfarms/{site.plan}")
-    return CONSTANT | {
+    return {
+        **CONSTANT,
+        **slot.properties,
         "name": site.name if slot.name == PRODUCTION else f"{site.name}({slot.name})",
         "state": slot.state,
         "hostNames": [slot.host],
@@ -183,7 +195,7 @@ def _properties(world: World, site: Site, slot: Slot) -> dict[str, Any]:
         "siteConfig": {
             "numberOfWorkers": site.instances,
             "linuxFxVersion": slot.content.linux_fx_version,
-            "acrUseManagedIdentityCreds": False,
+            "acrUseManagedIdentityCreds": bool(slot.content.config.get("acrUseManagedIdentityCreds", False)),
             "alwaysOn": bool(slot.config.get("alwaysOn", True)),
             "http20Enabled": bool(slot.content.config.get("http20Enabled", False)),
             "functionAppScaleLimit": 0,

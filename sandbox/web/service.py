@@ -13,6 +13,7 @@ from sandbox.web import (
     operations,
     publishing,
     resources,
+    sites,
     swap,
     swap_faults,
     tags,
@@ -29,6 +30,7 @@ ROUTES: list[Route] = [
     *publishing.ROUTES,
     *logs.ROUTES,
     *tags.ROUTES,
+    *sites.ROUTES,
 ]
 FAULTS: list[Kind] = [*swap_faults.KINDS, *faults.KINDS, *instance_faults.KINDS]
 

@@ -30,14 +30,14 @@ async def test_tags_are_patched_and_no_process_notices(sdk, arm, control):
     }
     assert (await sdk.web_apps.get(GROUP, APP)).tags == RECORD
     assert control.status().sites["production"].slots["production"].pid == first
-    assert (await arm.ask("PATCH", SITE, json={"properties": {"httpsOnly": False}})).status_code == 501
+    assert (await arm.ask("PATCH", SITE, json={"properties": {"unheardOf": 1}})).status_code == 501
 
 
-async def test_a_whole_site_is_put_back_with_other_tags_and_nothing_else(arm):
+async def test_a_whole_site_is_put_back_and_what_cannot_be_honoured_is_refused(arm):
     site = (await arm.ask("GET", SITE)).json()
     put = await arm.ask("PUT", SITE, json={**site, "tags": RECORD})
     assert (put.status_code, put.json()["tags"]) == (200, RECORD)
-    for change in ({"httpsOnly": False}, {"siteConfig": {"linuxFxVersion": pinned("v1.2.1")}}, {"unheardOf": 1}):
+    for change in ({"serverFarmId": "/other"}, {"reserved": False}, {"unheardOf": 1}):
         refused = await arm.ask("PUT", SITE, json={**site, "properties": {**site["properties"], **change}})
         assert (refused.status_code, next(iter(change)) in refused.text) == (501, True)
     assert (await arm.ask("GET", SITE)).json()["tags"] == RECORD
