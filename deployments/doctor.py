@@ -68,7 +68,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
                 *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
-                *(_templates(settings, name, manifest) for name in chosen if settings.environments[name].infrastructure),
+                *(_templates(settings, name, manifest) for name in chosen if _has_templates(settings, name)),
             ]
             for checks in await asyncio.gather(*examined):
                 for each in checks:

@@ -31,6 +31,10 @@ _SECRET_NAME = re.compile(
 _HARMLESS_NAME = re.compile(r"(?i)(?:uri|url|name|id|version|days|enabled|type|permissions)$")
 """What ends so is about a secret, not one."""
 _USER_INFORMATION = re.compile(r"(?<=://)[^\s/@]+(?=@)")
+_SETTING = re.compile(r"^properties\.(?:siteConfig\.appSettings\b|[A-Z0-9_:]+$)")
+"""Where an app's settings are: any of them may hold a key."""
+_RANDOM = re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}")
+"""What looks as if nobody made it up."""
 _EXPRESSION = re.compile(r"\[(?!\[).*\]", re.DOTALL)
 
 
@@ -88,7 +92,11 @@ class Blinding:
             return [self.shown(each, path, kind) for each in cast("list[Any]", raw)]
         if not isinstance(raw, str) or raw.startswith(REFERENCE):
             return raw
-        return BLACK if _is_secret(path, kind) and raw and not is_expression(raw) else self.text(raw)
+        if is_expression(raw) or not raw:
+            return self.text(raw)
+        if _is_secret(path, kind):
+            return BLACK
+        return self.text(_RANDOM.sub(BLACK, raw) if _is_setting(path, kind) else raw)
 
     def text(self, text: str) -> str:
         """Text without the secrets that are known, and without what looks like one."""
@@ -100,6 +108,11 @@ class Blinding:
 def is_expression(raw: Any) -> bool:
     """Whether a value is an expression of the template's language that nobody has evaluated."""
     return isinstance(raw, str) and _EXPRESSION.fullmatch(raw) is not None
+
+
+def _is_setting(path: str, kind: str) -> bool:
+    """Whether a property is one of an app's settings."""
+    return kind.lower().startswith("microsoft.web/sites") and _SETTING.search(path) is not None
 
 
 def _is_secret(path: str, kind: str) -> bool:

@@ -61,7 +61,7 @@ def _check_secret(
         ):
             continue
         shown = _at(each.get("after"), "properties", "value")
-        values = [shown] if _is_url(shown) else list(_written_to(template, parameters, now.secret))
+        values = [shown] if _is_url(shown) else list(written_to(template, parameters, now.secret))
         what = f"secret '{now.secret}' of vault '{now.vault}'"
         if not values:
             raise _unknown(what)
@@ -167,7 +167,7 @@ def _at(value: Any, *path: str) -> Any:
     return value
 
 
-def _written_to(template: dict[str, Any], parameters: dict[str, Any], secret: str) -> Iterator[Any]:
+def written_to(template: dict[str, Any], parameters: dict[str, Any], secret: str) -> Iterator[Any]:
     """What a template writes to the secret: the value of its parameter, or the expression as it is."""
     declared: dict[str, Any] = template.get("parameters") or {}
     known = {name.lower(): each.get("defaultValue") for name, each in declared.items()}
@@ -187,9 +187,9 @@ def _written_to(template: dict[str, Any], parameters: dict[str, Any], secret: st
             scope = str(_at(each, "properties", "expressionEvaluationOptions", "scope")).lower()
             whole = cast("dict[str, Any]", inner)
             outer = whole | {"parameters": declared, "variables": variables}
-            yield from _written_to(*((whole, passed) if scope == "inner" else (outer, parameters)), secret)
+            yield from written_to(*((whole, passed) if scope == "inner" else (outer, parameters)), secret)
         if each.get("resources"):
-            yield from _written_to(template | {"resources": each["resources"]}, parameters, secret)
+            yield from written_to(template | {"resources": each["resources"]}, parameters, secret)
 
 
 def _resolve(value: Any, known: dict[str, Any]) -> Any:

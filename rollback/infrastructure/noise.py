@@ -5,12 +5,23 @@ from collections.abc import Iterable
 
 from rollback.infrastructure.what_if import PropertyChange, ResourceChange
 
-NO_EFFECT = "NoEffect"
+NO_EFFECT, DELETE = "NoEffect", "Delete"
 _READ_ONLY = re.compile(
     r"(?:^|\.)(?:etag|systemData|provisioningState|createdTime|creationTime|lastModifiedTime\w*|fullyQualifiedDomainName"
     r"|defaultHostName|hostNames|enabledHostNames|outboundIpAddresses|possibleOutboundIpAddresses|resourceGuid"
     r"|privateEndpointConnections|hostNameSslStates|uniqueId|principalId|tenantId|usageState|availabilityState)(?:$|[.\[])"
 )
+_SITE = frozenset({"clientAffinityEnabled", "clientCertMode", "keyVaultReferenceIdentity", "hostNamesDisabled"})
+_DEFAULTED: dict[str, frozenset[str]] = {
+    "microsoft.web/sites": _SITE,
+    "microsoft.web/sites/slots": _SITE,
+    "microsoft.web/sites/config": frozenset({"loadBalancing", "managedPipelineMode", "netFrameworkVersion"}),
+    "microsoft.web/serverfarms": frozenset({"elasticScaleEnabled", "zoneRedundant", "perSiteScaling"}),
+    "microsoft.dbforpostgresql/flexibleservers": frozenset({"availabilityZone", "maintenanceWindow"}),
+    "microsoft.storage/storageaccounts": frozenset({"encryption", "networkAcls", "accessTier"}),
+    "microsoft.cache/redis": frozenset({"publicNetworkAccess", "updateChannel"}),
+}
+"""By type: what Azure gives every resource, and what-if calls deleted where a template leaves it out."""
 
 
 def mark(changes: Iterable[ResourceChange], globs: Iterable[str]) -> tuple[ResourceChange, ...]:
@@ -25,7 +36,7 @@ def mark(changes: Iterable[ResourceChange], globs: Iterable[str]) -> tuple[Resou
 def _marked(
     resource: ResourceChange, change: PropertyChange, patterns: list[tuple[str, str, re.Pattern[str]]]
 ) -> PropertyChange:
-    reason = _reason(change)
+    reason = change.noise or _reason(resource.type.lower(), change)
     if not reason:
         named = (
             glob
@@ -36,13 +47,15 @@ def _marked(
     return change.model_copy(update={"noise": reason})
 
 
-def _reason(change: PropertyChange) -> str:
+def _reason(kind: str, change: PropertyChange) -> str:
     if change.kind == NO_EFFECT:
         return "Azure says that it is not set by a deployment"
     if change.after is not None and change.after.unresolved:
         return "Azure evaluates this expression only when it deploys"
     if _READ_ONLY.search(change.path):
         return "Azure sets it, no deployment does"
+    if change.kind == DELETE and change.path.removeprefix("properties.") in _DEFAULTED.get(kind, ()):
+        return "it has its default, which what-if does not know: nothing is deleted"
     return ""
 
 

@@ -15,6 +15,7 @@ from rollback.infrastructure.database_guard import InUse
 from rollback.infrastructure.deployments import ArmDeployment, Lock
 from rollback.infrastructure.parameters import Parameters
 from rollback.infrastructure.plans import Left, RollBackInfrastructurePlan
+from rollback.infrastructure.refining import refine
 from rollback.infrastructure.settings import DeploymentScope
 from rollback.infrastructure.templates import Template
 from rollback.infrastructure.what_if import (
@@ -126,7 +127,8 @@ class InfrastructurePlanner:
     async def foresee(self, target: Target) -> Foreseen:
         """What Azure says now; raises `ResourceLocked` or `WrongDatabase` where it must not be deployed."""
         client = await self._run.deployments()
-        raw = await client.what_if(target.template.body, target.parameters.given)
+        body, given = target.template.body, target.parameters.given
+        raw = await refine(self._run, await client.what_if(body, given), body, given)
         changes = judging.judge(noise.mark(read_changes(raw, target.blinding), self._settings.noise))
         require_unlocked(changes, await client.list_locks())
         return Foreseen(changes, await self._check_database(raw, target))
@@ -176,9 +178,8 @@ class InfrastructurePlanner:
         there = {each.id.lower() for each in changes if each.kind is ChangeKind.IGNORE}
         made: dict[str, str] = {}
         for each in history:
-            ids = each.resources
-            if not ids:
-                ids = tuple(own.resource for own in await client.list_operations(each.name) if own.state == "Succeeded")
+            done = [own.resource for own in await client.list_operations(each.name) if own.state == "Succeeded"]
+            ids = (*each.resources, *done)
             made |= {own.lower(): own for own in ids if type_of(own).lower() not in NO_TYPES}
             if each.succeeded:
                 break

@@ -150,6 +150,7 @@ def _read(raw: RawChange, blinding: Blinding) -> ResourceChange:
                 kind=str(piece["propertyChangeType"]),
                 before=blinding.value(piece.get("before"), path, kind_of_resource),
                 after=blinding.value(piece.get("after"), path, kind_of_resource),
+                noise=str(piece.get("noise") or ""),
             )
         )
     return ResourceChange(
