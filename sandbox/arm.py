@@ -228,8 +228,7 @@ class Arm:
             raise ArmError(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
 
     def _find(self, request: web.Request | Inner) -> tuple[Route, dict[str, str]]:
-        # The SDK doubles a slash where a resource has no parent; Azure takes it.
-        path = re.sub("/+", "/", request.path).rstrip("/")
+        path = _path(request)
         for route in self._routes:
             if route.method == request.method and (match := route.pattern.fullmatch(path)) is not None:
                 return route, match.groupdict()
@@ -241,8 +240,9 @@ class Arm:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
 
     def _authorise(self, request: web.Request | Inner, route: Route, principal: Principal) -> None:
-        if route.action and not rbac.allows(self._world.state, principal, route.action, request.path):
-            scope = request.path.rpartition("/")[0] if route.action.endswith("/action") else request.path
+        path = _path(request)
+        if route.action and not rbac.allows(self._world.state, principal, route.action, path):
+            scope = path.rpartition("/")[0] if route.action.endswith("/action") else path
             raise ArmError(
                 403,
                 "AuthorizationFailed",
@@ -252,7 +252,7 @@ class Arm:
             )
 
     def _require_unlocked(self, request: web.Request | Inner, route: Route) -> None:
-        refusal = locking.refusal(self._world.state, request.method, request.path, route.action)
+        refusal = locking.refusal(self._world.state, request.method, _path(request), route.action)
         if refusal is not None:
             raise ArmError(409, "ScopeLocked", refusal)
 
@@ -265,6 +265,11 @@ class Arm:
         group = names.get("group")
         if group is not None and group.lower() not in (each.lower() for each in self._world.state.groups):
             raise ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+
+
+def _path(request: web.Request | Inner) -> str:
+    """The path as Azure reads it: the SDKs double a slash where a resource has no parent or a scope begins with one."""
+    return re.sub("/+", "/", request.path).rstrip("/")
 
 
 def _add_headers(request: web.Request, response: web.StreamResponse, bucket: Bucket) -> None:

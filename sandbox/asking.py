@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sandbox.state import Principal, new_id
 
@@ -40,6 +40,16 @@ class Answer:
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """The body of an answer that is a resource; empty for any other."""
+        return cast("dict[str, Any]", self.body) if isinstance(self.body, dict) else {}
+
+    @property
+    def status_word(self) -> str:
+        """How an operation that was asked after stands: `InProgress`, `Succeeded`, `Failed`."""
+        return str(self.resource.get("status"))
 
     @property
     def error(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from sandbox.deployments.model import ArmWrite, ProvisioningState
 from sandbox.errors import NotRunningError, SandboxError
 from sandbox.folder import Folder
 from sandbox.github.model import Conclusion, Review
@@ -74,6 +75,21 @@ class WorkflowRun(BaseModel):
     """Who approved or rejected which attempt, with which comment."""
 
 
+class ExecutedDeployment(BaseModel):
+    """One deployment of a template: what it was told to do, and which changes it sent."""
+
+    name: str
+    group: str | None
+    """None: the subscription's."""
+    state: ProvisioningState
+    by: str
+    """How the sandbox's own commands call whoever asked for it."""
+    parent: str | None
+    """The id of the deployment that it is nested in."""
+    begun: datetime
+    writes: list[ArmWrite]
+
+
 class Status(BaseModel):
     """Everything at one look."""
 
@@ -121,6 +137,11 @@ class Control:
     def frontend_deployments(self) -> list[FrontendDeployment]:
         """Every deployment of a static site that ended since the last reset, oldest first, failed ones included."""
         return self.status().frontend_deployments
+
+    def arm_deployments(self, group: str | None = None) -> list[ExecutedDeployment]:
+        """The deployments in the history, of the subscription and of every group, or of `group` only."""
+        found = TypeAdapter(list[ExecutedDeployment]).validate_json(self._ask("GET", "/arm-deployments"))
+        return [each for each in found if group is None or each.group == group]
 
     def workflow_runs(self) -> list[WorkflowRun]:
         """GitHub's workflow runs, oldest first."""

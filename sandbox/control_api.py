@@ -6,14 +6,16 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from sandbox.control import SiteStatus, SlotStatus, StaticSiteStatus, Status, WorkflowRun
+from sandbox.control import ExecutedDeployment, SiteStatus, SlotStatus, StaticSiteStatus, Status, WorkflowRun
+from sandbox.deployments.model import ArmDeployment
+from sandbox.deployments.scopes import id_of
 from sandbox.entra import Entra, EntraError
 from sandbox.errors import SandboxError
 from sandbox.faults import Faults
 from sandbox.github.model import Run
 from sandbox.rbac import find_principal
 from sandbox.start import release_of
-from sandbox.state import Site, Slot
+from sandbox.state import Site, Slot, State
 from sandbox.static_sites.model import StaticSite
 from sandbox.tokens import Flaws
 from sandbox.world import World
@@ -60,6 +62,7 @@ class ControlApi:
             [
                 web.get("/status", self._status),
                 web.get("/workflow-runs", self._workflow_runs),
+                web.get("/arm-deployments", self._arm_deployments),
                 web.post("/break", self._break),
                 web.post("/repair", self._repair),
                 web.post("/reset", self._reset),
@@ -84,6 +87,11 @@ class ControlApi:
     async def _workflow_runs(self, _request: web.Request) -> web.Response:
         runs = [_workflow_run(each).model_dump(mode="json") for each in self._world.state.github.runs]
         return web.json_response(runs)
+
+    async def _arm_deployments(self, _request: web.Request) -> web.Response:
+        state = self._world.state
+        told = [_executed(state, each).model_dump(mode="json") for each in state.arm_deployments]
+        return web.json_response(told)
 
     async def _break(self, request: web.Request) -> web.Response:
         body = Break.model_validate_json(await request.read())
@@ -142,6 +150,19 @@ class ControlApi:
             last_modified=slot.last_modified,
             swap_status=slot.swap_status,
         )
+
+
+def _executed(state: State, deployment: ArmDeployment) -> ExecutedDeployment:
+    own = id_of(state, deployment)
+    return ExecutedDeployment(
+        name=deployment.name,
+        group=deployment.group,
+        state=deployment.state,
+        by=next(each.name for each in state.principals if each.object_id == deployment.by),
+        parent=deployment.parent,
+        begun=deployment.begun,
+        writes=[each for each in state.arm_writes if each.deployment == own and each.time >= deployment.begun],
+    )
 
 
 def _workflow_run(run: Run) -> WorkflowRun:

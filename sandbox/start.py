@@ -24,6 +24,10 @@ BACKGROUND_SECONDS = "300"
 """Between the worker's writes: seldom enough that most tests find the data as it was in the beginning."""
 
 
+NEWEST_SETTINGS = {"PAYMENT_TIMEOUT_SECONDS": "1"}
+"""What v1.2.3's template gave the app besides; with so little time most payments fail."""
+
+
 def pinned(release: str) -> str:
     """`linuxFxVersion` of a release, by digest."""
     return f"DOCKER|{IMAGE}@{RELEASES[release]}"
@@ -102,6 +106,7 @@ def starting_state(databases: Path, *rollback_roles: RoleDefinition) -> State:
             "staging": ("v1.2.2", swapped - timedelta(days=6)),
         },
     )
+    production.slots[PRODUCTION].content.settings |= NEWEST_SETTINGS
     for each in production.slots.values():
         each.swap_status = SwapStatus(timestamp=swapped, source="staging", destination=PRODUCTION)
         each.last_modified = swapped

@@ -133,8 +133,8 @@ check_metrics() {
 }
 
 check_resources() {
-    same "resource list" "fundrbolt-dev-api" \
-        "$("$az" resource list --resource-group fundrbolt-dev-rg --query '[].name' --output tsv)"
+    same "resource list" "fundrbolt-dev-api fundrbolt-dev-plan" \
+        "$("$az" resource list --resource-group fundrbolt-dev-rg --query '[].name' --output tsv | xargs)"
     same "resource show" "fundrbolt-production-api" "$("$az" resource show --ids "$site" --query name --output tsv)"
     same "resource tag" "v1.2.3" \
         "$("$az" resource tag --ids "$site" --tags rollback-release=v1.2.3 --query 'tags."rollback-release"' --output tsv)"

@@ -211,8 +211,12 @@ def _at(scope: str) -> list[Route]:
         route("POST", DEPLOYMENT + "/whatIf", "whatIf/action", _what_if, lenient=True),
         route("POST", DEPLOYMENT + "/cancel", "cancel/action", _cancel),
         route("POST", DEPLOYMENT + "/exportTemplate", "exportTemplate/action", _export),
-        route("GET", DEPLOYMENT + "/operations", "operations/read", _list_operations, "$top"),
-        route("GET", DEPLOYMENT + "/operations/{operation}", "operations/read", _get_operation),
+        *(
+            route("GET", base + path, "operations/read", handler, "$top")
+            # Both are Azure's: the SDKs ask a group's without the provider.
+            for base in (DEPLOYMENT, "/deployments/{deployment}")
+            for path, handler in (("/operations", _list_operations), ("/operations/{operation}", _get_operation))
+        ),
         route("GET", DEPLOYMENT + "/operationStatuses/{status}", "operationStatuses/read", _status),
     ]
 

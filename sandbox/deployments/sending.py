@@ -65,7 +65,7 @@ async def _finish(world: World, principal: Principal, resource: Declared, answer
         await asyncio.sleep(LOOK_SECONDS)
         path = urlsplit(address).path
         told = await world.arm.ask(Question("GET", path, resource.api_version, principal, trusted=True))
-        status = str((told.body or {}).get("status"))
+        status = told.status_word
         if told.status >= 400 or status in ("Failed", "Canceled"):
             raise RefusedError(409, _terminal(resource, told, status))
         if status == "Succeeded":

@@ -147,9 +147,9 @@ async def current_state(call: Call, resource_id: str, version: str) -> dict[str,
     method = "POST" if unshown else "GET"
     question = Question(method, f"{path}/list" if unshown else path, version, call.principal, trusted=True)
     answer = await call.world.arm.ask(question)
-    if answer.status >= 400 or not isinstance(answer.body, dict):
+    if answer.status >= 400:
         return None
-    found: dict[str, Any] = {key: value for key, value in answer.body.items() if key not in READ_ONLY}
+    found = {key: value for key, value in answer.resource.items() if key not in READ_ONLY}
     if unshown:
         found.pop("properties", None)
     elif isinstance(found.get("properties"), dict):

@@ -26,7 +26,9 @@ class Camel(BaseModel):
 class WhatIfSettings(Camel):
     """Azure's DeploymentWhatIfSettings."""
 
-    format: Literal["FullResourcePayloads", "ResourceIdOnly"] = Field("FullResourcePayloads", alias="resultFormat")
+    format: Literal["FullResourcePayloads", "ResourceIdOnly"] = Field(
+        default="FullResourcePayloads", alias="resultFormat"
+    )
 
 
 class DebugSetting(Camel):

@@ -1,7 +1,7 @@
 """The platform's own git repository: bare, one commit and one annotated tag for each release, always with the same ids.
 
 Each release's tree has alembic's configuration and revisions below `backend`, the frontends' sources and their deploy
-script below `frontend`, and the workflow that deploys them.
+script below `frontend`, the workflow that deploys them, and production's template below `infrastructure`.
 """
 
 import os
@@ -15,9 +15,10 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.fundrbolt import frontends
 from sandbox.fundrbolt.images import files_of
+from sandbox.fundrbolt.infrastructure import sources
 from sandbox.fundrbolt.releases import HEADS
 
-FOLDER, FRONTEND = "backend", "frontend"
+FOLDER, FRONTEND, INFRASTRUCTURE = "backend", "frontend", "infrastructure"
 WORKFLOWS = ".github/workflows"
 WHO = "Fundrbolt Developers <developers@fundrbolt.com>"
 FIRST_SECONDS = 1_790_000_000
@@ -45,6 +46,7 @@ def tree_of(release: str) -> dict[str, tuple[str, bytes]]:
     """Every file of a release, by path: git's mode and the content."""
     files = {f"{FOLDER}/{path}": content for path, content in files_of(release).items()}
     files |= {f"{FRONTEND}/{path}": content for path, content in frontends.sources_of(release).items()}
+    files |= {f"{INFRASTRUCTURE}/{path}": content for path, content in sources.sources_of(release).items()}
     here = Path(__file__).parent / "workflows"
     files |= {f"{WORKFLOWS}/{file.name}": file.read_bytes() for file in sorted(here.glob("*.yml"))}
     executable = f"{FRONTEND}/{frontends.EXECUTABLE}"

@@ -9,13 +9,17 @@ from sandbox.directory import ROLLBACK
 from sandbox.keyvault.access import vault_id
 from sandbox.keyvault.model import AccessPolicy, Secret, SecretVersion, Vault
 from sandbox.keyvault.references import identity_of
+from sandbox.postgresql.clusters import password_of
 from sandbox.postgresql.start import PRODUCTION_SERVER, STAGING_SERVER, database_url
+from sandbox.postgresql.template import ADMIN, APP
 from sandbox.start import WORKER
 from sandbox.state import PRODUCTION, RoleAssignment, Site, State
 
 PRODUCTION_VAULT = "fundrbolt-production-kv"
 LEGACY_VAULT = "fundrbolt-legacy-kv"
 DATABASE_URL, STAGING_DATABASE_URL, SESSION_SECRET = "database-url", "staging-database-url", "session-secret"
+PASSWORDS = {"database-admin-password": ADMIN, "database-app-password": APP}
+"""Secrets that the platform's template is deployed with, and whose passwords they are."""
 GITHUB_TOKEN = "github-token"  # noqa: S105 -- the secret's name
 STAGING = "staging"
 AGE = timedelta(days=40)
@@ -40,6 +44,7 @@ def furnish(state: State, seed: str, github_token: str) -> None:
             _database_secret(state, DATABASE_URL, PRODUCTION_SERVER, seed),
             _secret(SESSION_SECRET, _derived(seed, SESSION_SECRET)),
             _secret(GITHUB_TOKEN, github_token),
+            *(_secret(name, password_of(seed, role)) for name, role in PASSWORDS.items()),
         ],
         created=now() - AGE,
     )

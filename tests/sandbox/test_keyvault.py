@@ -200,7 +200,8 @@ async def test_long_lists_come_in_pages(vault):
     assert [name for name in listed if name.startswith("many-")] == names
     pages = vault.list_properties_of_secrets(max_page_size=10).by_page()
     sizes = [len([each async for each in page]) async for page in pages]
-    assert sizes == [10, 10, 10]
+    assert sizes[:3] == [10, 10, 10]
+    assert sum(sizes) == len(listed)
 
 
 async def test_paging_that_makes_no_sense_is_refused(plain):
@@ -218,11 +219,8 @@ async def test_a_principal_without_the_role_is_refused_with_the_action_that_it_l
     assert "Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'" in message
     assert "oid=44444444-4444-4444-8444-444444444444" in message
     assert f"Resource: '{VAULTS}/fundrbolt-production-kv/secrets/database-url'".lower() in message.lower()
-    assert [each.name async for each in vault.list_properties_of_secrets()] == [
-        "database-url",
-        "github-token",
-        "session-secret",
-    ]
+    listed = {each.name async for each in vault.list_properties_of_secrets()}
+    assert {"database-url", "github-token", "session-secret"} <= listed
 
 
 async def test_a_vault_with_access_policies_refuses_in_their_words(legacy, arm):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.fundrbolt import frontends, images, repository
+from sandbox.fundrbolt.infrastructure import sources
 from sandbox.fundrbolt.releases import RELEASES
 
 
@@ -42,6 +43,14 @@ def test_its_tree_has_the_frontends_sources_their_deploy_script_and_the_workflow
         assert modes.keys() == expected | {".github/workflows/deploy-frontend.yml"}
         assert [path for path, mode in modes.items() if mode == "100755"] == ["frontend/deploy.sh"]
         assert git(place, "show", f"{release}:frontend/VERSION") == release
+
+
+def test_its_tree_has_the_releases_infrastructure(place: Path):
+    for release in RELEASES:
+        listed = git(place, "ls-tree", "-r", "--name-only", release, "infrastructure").splitlines()
+        assert listed == [f"infrastructure/{path}" for path in sorted(sources.sources_of(release))]
+        told = git(place, "show", f"{release}:infrastructure/main.json")
+        assert told == sources.sources_of(release)["main.json"].decode().strip()
 
 
 def test_a_releases_commit_is_known_without_asking_git(place: Path):

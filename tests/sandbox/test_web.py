@@ -106,6 +106,7 @@ def test_a_process_gets_its_app_settings_and_nothing_of_the_sandbox(control, env
         "PGSSLROOTCERT",
         "DATABASE_URL",
         "FUNDRBOLT_ENVIRONMENT",
+        "PAYMENT_TIMEOUT_SECONDS",
         "SESSION_SECRET",
         "WEBSITES_PORT",
     }

@@ -209,11 +209,12 @@ async def test_every_resource_is_listed_to_those_who_may_see_it(arm, control):
     apps = {APP, "fundrbolt-production-worker", "fundrbolt-staging-api", "fundrbolt-dev-api"}
     assert await listed("resourceType eq 'Microsoft.Web/sites'") == apps
     assert await listed("resourceGroup eq 'fundrbolt-dev-rg' and name eq 'fundrbolt-dev-api'") == {"fundrbolt-dev-api"}
-    assert await listed("tagName eq 'environment' and tagValue eq 'dev'") == {"fundrbolt-dev-api"}
+    assert await listed("tagName eq 'environment' and tagValue eq 'dev'") == {"fundrbolt-dev-api", "fundrbolt-dev-plan"}
     static = await listed("location eq 'eastus2'")
     assert static == {"fundrbolt-production-web", "fundrbolt-production-admin", "fundrbolt-staging-web"}
     assert await listed("location eq 'eastus'") == everything - static
-    assert await listed(scope=f"{path}/resourceGroups/fundrbolt-dev-rg") == {"fundrbolt-dev-api"}
+    everything_of_dev = {"fundrbolt-dev-api", "fundrbolt-dev-plan"}
+    assert await listed(scope=f"{path}/resourceGroups/fundrbolt-dev-rg") == everything_of_dev
     assert (await arm.ask("GET", f"{path}/resources", query={"$filter": "x"})).status_code == 501
     arm.token = control.token("intern", "https://management.azure.com/.default")
     assert await listed() == set()
