@@ -68,7 +68,11 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
                 *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
-                *(_templates(settings, name, manifest) for name in chosen if _has_templates(settings, name)),
+                *(
+                    _templates(settings, each, manifest)
+                    for each in chosen
+                    if settings.environments[each].infrastructure
+                ),
             ]
             for checks in await asyncio.gather(*examined):
                 for each in checks:
@@ -196,6 +200,10 @@ async def _frontends(settings: Settings, name: str, manifest: Manifest) -> list[
     async with _looking(settings, name, manifest) as run:
         checks = await frontend_checks.examine(run)
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+def _with_templates(settings: Settings, chosen: list[str]) -> list[str]:
+    return [name for name in chosen if settings.environments[name].infrastructure]
 
 
 async def _templates(settings: Settings, name: str, manifest: Manifest) -> list[Check]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.resource.deployments.aio import DeploymentsMgmtClient
 from azure_names import GROUP, SUBSCRIPTION
+from frontends import GOOD_BACKEND
 from support import V2, V3, World, quick_platform_file, run_flow
 
 from flows.roll_back_infrastructure import roll_back_infrastructure
@@ -111,17 +113,18 @@ class Infrastructure:
         self.world, self.control = world, world.control
         self.repository = repository
         self.store = Store(folder)
+        self.began = datetime.now(UTC)
 
     async def deploy(self, main: dict[str, Any], name: str = BASE) -> None:
         """As the platform's own pipeline does, or somebody by hand."""
-        async with self._client() as client:
+        async with self.client() as client:
             body: Any = {"location": "eastus", "properties": {"mode": "Incremental", "template": main}}
             begun = await client.deployments.begin_create_or_update_at_subscription_scope(name, body)
             await begun.result()
 
     async def deployments(self) -> dict[str, str]:
         """Names and states of the subscription's deployments that are a rollback's own."""
-        async with self._client() as client:
+        async with self.client() as client:
             found = [each async for each in client.deployments.list_at_subscription_scope()]
         told = {each.name or "": each.properties.provisioning_state for each in found if each.properties}
         return {
@@ -130,10 +133,16 @@ class Infrastructure:
 
     def sent(self) -> int:
         """Requests to deploy that reached Azure for a rollback, whatever became of them."""
-        asked = [each for each in self.world.changes_asked_for() if each.startswith("PUT ")]
-        return sum(f"/deployments/{BASE}-rollback-" in each for each in asked)
+        entries = self.control.audit(self.began)
+        return sum(each.method == "PUT" and f"/deployments/{BASE}-rollback-" in each.path for each in entries)
 
-    def _client(self) -> "Owned":
+    def executed(self) -> list[str]:
+        """How each deployment of a rollback's ended, by the sandbox's own books: one that never began is in none."""
+        found = self.control.arm_deployments()
+        return [each.state for each in found if each.name.startswith(f"{BASE}-rollback-")]
+
+    def client(self) -> "Owned":
+        """A client that is not the procedure's."""
         return Owned()
 
 

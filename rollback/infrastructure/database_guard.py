@@ -6,12 +6,13 @@ told is refused. No URL is shown: only hosts and databases are.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from rollback.errors import WrongDatabase
 from rollback.infrastructure.blinding import REFERENCE, is_expression
+from rollback.infrastructure.expressions import UNKNOWN, Reference, Unknown, evaluate
 from rollback.infrastructure.what_if import ChangeKind, RawChange, name_of, type_of
 from rollback.postgres.errors import DatabaseUrlInvalid
 from rollback.postgres.url import DatabaseUrl
@@ -20,7 +21,6 @@ SECRET = "Microsoft.KeyVault/vaults/secrets"  # noqa: S105 - a type's name
 SERVER = "Microsoft.DBforPostgreSQL/flexibleServers"
 SITES = ("microsoft.web/sites", "microsoft.web/sites/slots")
 SETTINGS = tuple(f"{each}/config" for each in SITES)
-_PARAMETER = re.compile(r"\[\s*(parameters|variables)\(\s*'([^']+)'\s*\)\s*\]", re.IGNORECASE)
 _IN_URI = re.compile(
     r"secreturi=https://(?P<vault>[\w-]+)\.[^/]+/secrets/(?P<secret>[\w-]+)(?:/(?P<version>\w+))?", re.I
 )
@@ -46,8 +46,8 @@ def check(changes: Iterable[RawChange], template: dict[str, Any], parameters: di
     `changes` as Azure gives them, `parameters` with their secrets: Azure masks what a template writes to a vault.
     """
     written = [each for each in changes if each.get("changeType") != ChangeKind.IGNORE]
-    checked = [*_check_secret(written, template, parameters, now), *_check_settings(written, now)]
-    return [*checked, *_check_servers(written, now)]
+    servers = list(_check_servers(written, now))
+    return [*servers, *_check_secret(written, template, parameters, now), *_check_settings(written, now)]
 
 
 def _check_secret(
@@ -61,12 +61,13 @@ def _check_secret(
         ):
             continue
         shown = _at(each.get("after"), "properties", "value")
-        values = [shown] if _is_url(shown) else list(written_to(template, parameters, now.secret))
+        host = {now.url.host.partition(".")[0].lower(): now.url.host}
+        values = [shown] if _is_url(shown) else written_to(template, parameters, now.secret, host)
         what = f"secret '{now.secret}' of vault '{now.vault}'"
         if not values:
             raise _unknown(what)
         for value in values:
-            _require_same(value, what, now)
+            _require_same(value, what, now, whole=True)
         yield f"the template writes {what}, and it goes on naming {now.url.host}"
 
 
@@ -132,7 +133,8 @@ def _require_own_secret(reference: str, what: str, now: InUse) -> None:
         )
 
 
-def _require_same(value: Any, what: str, now: InUse) -> None:
+def _require_same(value: Any, what: str, now: InUse, *, whole: bool = False) -> None:
+    """The same database, and with `whole` by the same role and password: apps that read the secret sign in with it."""
     if not isinstance(value, str) or is_expression(value):
         raise _unknown(what)
     try:
@@ -146,6 +148,12 @@ def _require_same(value: Any, what: str, now: InUse) -> None:
             f"and the app uses '{now.url.database}' on '{now.url.host}' now.",
             remedy=f"Let the parameter come from the secret itself, by secret_parameters = {{ … = '{now.vault}/"
             f"{now.secret}' }} in the platform file; nothing was touched.",
+        )
+    if whole and (url.user, url.password) != (now.url.user, now.url.password):
+        raise WrongDatabase(
+            f"The template would write another role or password to {what} than the one in use ('{now.url.user}').",
+            remedy="Let secret_parameters of the platform file name the secret with the password in use; nothing was "
+            "touched.",
         )
 
 
@@ -167,35 +175,48 @@ def _at(value: Any, *path: str) -> Any:
     return value
 
 
-def written_to(template: dict[str, Any], parameters: dict[str, Any], secret: str) -> Iterator[Any]:
-    """What a template writes to the secret: the value of its parameter, or the expression as it is."""
+def written_to(
+    template: dict[str, Any], parameters: dict[str, Any], secret: str, hosts: Mapping[str, str]
+) -> list[Any]:
+    """What a template writes to the secret: the value, or `UNKNOWN` where it cannot be told before.
+
+    `hosts`: those of database servers, by their names in lower letters.
+    """
+
+    def reference(resource: str) -> Any:
+        kind, _, name = resource.rpartition("/")
+        host = hosts.get(name.lower()) if kind.lower() == SERVER.lower() else None
+        return {"fullyQualifiedDomainName": host} if host else UNKNOWN
+
+    return list(_written_to(template, parameters, secret, reference))
+
+
+def _written_to(
+    template: dict[str, Any], parameters: dict[str, Any], secret: str, reference: Reference
+) -> Iterator[Any]:
     declared: dict[str, Any] = template.get("parameters") or {}
-    known = {name.lower(): each.get("defaultValue") for name, each in declared.items()}
-    known |= {name.lower(): each.get("value") for name, each in parameters.items()}
+    known = {name.lower(): each.get("defaultValue", UNKNOWN) for name, each in declared.items()}
+    known |= {name.lower(): each.get("value", UNKNOWN) for name, each in parameters.items()}
     variables: dict[str, Any] = template.get("variables") or {}
-    known |= {f"variables/{name.lower()}": _resolve(value, known) for name, value in variables.items()}
+    known |= {f"variables/{name.lower()}": value for name, value in variables.items()}
     found: Any = template.get("resources") or []
     resources: list[dict[str, Any]] = list(cast("dict[str, Any]", found).values()) if isinstance(found, dict) else found
     for each in resources:
         kind = str(each.get("type")).lower()
-        if kind in {SECRET.lower(), "secrets"} and secret.lower() in str(_resolve(each.get("name"), known)).lower():
-            yield _resolve(_at(each, "properties", "value"), known)
+        if kind in {SECRET.lower(), "secrets"} and _is_named(evaluate(each.get("name"), known, reference), secret):
+            yield evaluate(_at(each, "properties", "value"), known, reference)
         inner = _at(each, "properties", "template")
         if kind == "microsoft.resources/deployments" and isinstance(inner, dict):
             given: dict[str, Any] = _at(each, "properties", "parameters") or {}
-            passed = {name: {"value": _resolve(_at(own, "value"), known)} for name, own in given.items()}
+            passed = {name: {"value": evaluate(_at(own, "value"), known, reference)} for name, own in given.items()}
             scope = str(_at(each, "properties", "expressionEvaluationOptions", "scope")).lower()
             whole = cast("dict[str, Any]", inner)
             outer = whole | {"parameters": declared, "variables": variables}
-            yield from written_to(*((whole, passed) if scope == "inner" else (outer, parameters)), secret)
+            yield from _written_to(*((whole, passed) if scope == "inner" else (outer, parameters)), secret, reference)
         if each.get("resources"):
-            yield from written_to(template | {"resources": each["resources"]}, parameters, secret)
+            yield from _written_to(template | {"resources": each["resources"]}, parameters, secret, reference)
 
 
-def _resolve(value: Any, known: dict[str, Any]) -> Any:
-    """The value of a parameter or variable that stands alone; anything else as it is."""
-    found = _PARAMETER.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        return value
-    name = found[2].lower()
-    return known.get(name if found[1].lower() == "parameters" else f"variables/{name}", value)
+def _is_named(name: Any, secret: str) -> bool:
+    """Whether a resource of the template is the secret; one whose name cannot be told may be."""
+    return isinstance(name, Unknown) or str(name).lower().rpartition("/")[2] == secret.lower()

@@ -17,6 +17,8 @@ from rollback.infrastructure.blinding import is_expression
 from rollback.infrastructure.database_guard import SECRET, written_to
 from rollback.infrastructure.sites import SiteReader
 from rollback.infrastructure.what_if import ChangeKind, RawChange, name_of, type_of
+from rollback.postgres.errors import DatabaseUrlInvalid
+from rollback.postgres.url import DatabaseUrl
 
 SO_ALREADY = "it is so already: Azure's what-if does not read it"
 SITE_CONFIG = "properties.siteConfig."
@@ -100,18 +102,27 @@ async def _secret(
     vault, _, secret = name_of(resource).partition("/")
     shown = _properties(change).get("value")
     values = [shown] if isinstance(shown, str) and not is_expression(shown) else []
-    values += written_to(template, parameters, secret)
     try:
         held = (await (await run.key_vault(vault)).get_secret(secret)).value.get_secret_value()
     except RollbackError:
         return change
-    if held not in values:
+    hosts = _hosts(held)
+    if held not in [*values, *written_to(template, parameters, secret, hosts)]:
         return change
     told = [
         each | {"noise": "the secret holds this value already"} if each["path"] == "properties.value" else each
         for each in _delta(change)
     ]
     return _with(change, told)
+
+
+def _hosts(held: str) -> dict[str, str]:
+    """The host that a database's URL names, by its server's name."""
+    try:
+        host = DatabaseUrl.parse(held).host
+    except DatabaseUrlInvalid:
+        return {}
+    return {host.partition(".")[0].lower(): host}
 
 
 def _so_already(own: Delta, there: Any) -> Delta:

@@ -87,6 +87,36 @@ def test_what_cannot_be_told_is_refused() -> None:
     refused(changed(SECRET, None))
 
 
+FORMATTED = (
+    "[format('postgresql://app:{0}@{1}:5432/fund', parameters('appPassword'), "
+    "reference(resourceId('Microsoft.DBforPostgreSQL/flexibleServers', parameters('databaseServer')), "
+    "'2022-12-01').fullyQualifiedDomainName)]"
+)
+
+
+def composed(server: str, password: str, value: str = FORMATTED) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A template that puts the URL together from a password and a server's host."""
+    whole = {"resources": [{**WRITES["resources"][0], "properties": {"value": value}}]}
+    return whole, {"databaseServer": {"value": server}, "appPassword": {"value": password}}
+
+
+def test_a_url_that_is_put_together_is_evaluated_with_the_server_in_use() -> None:
+    assert check([changed(SECRET, {"properties": {"value": FORMATTED}})], *composed("db-restored", PASSWORD), NOW)
+
+
+def test_a_url_that_is_put_together_of_another_server_is_refused() -> None:
+    whole, given = composed("db", PASSWORD)
+    with pytest.raises(WrongDatabase, match="cannot be told"):
+        check([changed(SECRET, {"properties": {"value": FORMATTED}})], whole, given, NOW)
+
+
+def test_another_password_than_the_one_in_use_is_refused() -> None:
+    whole, given = composed("db-restored", "another-password")
+    with pytest.raises(WrongDatabase, match="another role or password") as error:
+        check([changed(SECRET, {"properties": {}})], whole, given, NOW)
+    assert "another-password" not in str(error.value)
+
+
 def test_a_secret_that_is_in_no_change_of_the_template_is_not_asked_for() -> None:
     assert check([changed(SECRET, None, kind="Ignore")], {}, {}, NOW) == []
 
