@@ -38,7 +38,7 @@ class Answer:
     """What Azure Resource Manager said."""
 
     status: int
-    body: Any = None
+    body: object = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -54,7 +54,7 @@ class Answer:
     @property
     def error(self) -> dict[str, Any]:
         """The error of an answer that is one."""
-        return dict(self.body["error"])
+        return dict(self.resource["error"])
 
 
 class Inside(Protocol):

@@ -13,6 +13,8 @@ from sandbox.errors import NotRunningError, SandboxError
 from sandbox.folder import Folder
 from sandbox.github.model import Conclusion, Review
 from sandbox.github.model import Status as RunState
+from sandbox.redis.deletions import Calls
+from sandbox.redis.model import CacheFlush
 from sandbox.state import Fault, Operation, RampUpRule, Swap, SwapStatus
 from sandbox.static_sites.model import BuildStatus, FrontendDeployment
 
@@ -146,6 +148,23 @@ class Control:
     def workflow_runs(self) -> list[WorkflowRun]:
         """GitHub's workflow runs, oldest first."""
         return TypeAdapter(list[WorkflowRun]).validate_json(self._ask("GET", "/workflow-runs"))
+
+    def cache_keys(self, environment: str, pattern: str = "*") -> int:
+        """How many keys of an environment's cache match."""
+        return int(self._ask("POST", "/cache/count", {"environment": environment, "pattern": pattern}))
+
+    def cache_flushes(self) -> list[CacheFlush]:
+        """Every time that a whole cache was emptied since the last reset, oldest first."""
+        return TypeAdapter(list[CacheFlush]).validate_json(self._ask("GET", "/cache/flushes"))
+
+    def cache_deletions(self, environment: str) -> dict[str, Calls]:
+        """Which commands that can take keys away clients sent to an environment's cache since the last reset."""
+        answer = self._ask("POST", "/cache/deletions", {"environment": environment})
+        return TypeAdapter(dict[str, Calls]).validate_json(answer)
+
+    def fill_cache(self, environment: str, keys: int, prefix: str = "cache:filled:") -> None:
+        """Put so many keys, numbered from 0, into an environment's cache."""
+        self._ask("POST", "/cache/fill", {"environment": environment, "keys": keys, "prefix": prefix})
 
     def break_(self, fault: str, **options: str | float) -> None:
         """Set a fault; `UnknownFaultError` and the like as `SandboxError` with one line."""

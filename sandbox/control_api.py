@@ -14,6 +14,7 @@ from sandbox.errors import SandboxError
 from sandbox.faults import Faults
 from sandbox.github.model import Run
 from sandbox.rbac import find_principal
+from sandbox.redis import looking
 from sandbox.start import release_of
 from sandbox.state import Site, Slot, State
 from sandbox.static_sites.model import StaticSite
@@ -67,6 +68,7 @@ class ControlApi:
                 web.post("/repair", self._repair),
                 web.post("/reset", self._reset),
                 web.post("/token", self._token),
+                *looking.routes(self._world),
             ]
         )
         return application

@@ -51,6 +51,7 @@ class Folder:
         self.azure_config = self.root / "azure-cli"
         self.databases = self.root / "databases"
         self.postgresql = self.root / "postgresql"
+        self.redis = self.root / "redis"
         self.images = self.root / "images"
         self.container_root = self.root / "container-root"
         self.repository = self.root / "platform.git"
@@ -65,7 +66,7 @@ class Folder:
                 raise SandboxError(f"{self.root} holds other files: choose an empty or a new folder with --state.")
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.root.chmod(0o700)
-            for inside in (self.azure_config, self.databases, self.postgresql, self.container_root):
+            for inside in (self.azure_config, self.databases, self.postgresql, self.redis, self.container_root):
                 inside.mkdir(exist_ok=True, mode=0o700)
             self._lock.touch(mode=0o600)
         except OSError as error:

@@ -7,6 +7,6 @@ from importlib import import_module
 
 from sandbox.forks import end_with_parent
 
-for name in ("__main__", "postgres", "sqlite"):
+for name in ("__main__", "cache", "postgres", "sqlite"):
     import_module(f"sandbox.fundrbolt.{name}")
 end_with_parent()

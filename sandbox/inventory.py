@@ -11,6 +11,8 @@ from sandbox.keyvault import vaults
 from sandbox.postgresql.servers import server_json
 from sandbox.providers import plain
 from sandbox.providers.kinds import PLAIN
+from sandbox.redis import managed
+from sandbox.redis import resources as redis
 from sandbox.resources import GROUP, SUBSCRIPTION
 from sandbox.static_sites import resources as static_sites
 from sandbox.web.resources import site_json
@@ -26,6 +28,7 @@ API_VERSIONS = {
     "microsoft.insights": (("components",), ("2020-02-02", "2015-05-01")),
     "Microsoft.KeyVault": (("vaults",), ("2024-11-01", "2023-07-01")),
     "Microsoft.DBforPostgreSQL": (("flexibleServers",), ("2026-10-01", "2023-12-01-preview", "2022-12-01")),
+    "Microsoft.Cache": (("redis", "redisEnterprise", "redisEnterprise/databases"), ("2025-07-01", "2024-11-01")),
     "Microsoft.Authorization": (("roleDefinitions", "roleAssignments", "permissions"), ("2022-04-01",)),
     "Microsoft.Resources": (("deployments", "resourceGroups", "tags"), ("2025-04-01", "2024-03-01", "2022-09-01")),
 }
@@ -41,6 +44,13 @@ def every(world: World) -> list[dict[str, Any]]:
         *(site_json(world, site, slot) for site in state.sites for slot in site.slots.values()),
         *(vaults.vault_json(state, vault) for vault in state.vaults),
         *(server_json(state, server) for server in state.database_servers),
+        *(redis.cache_json(state, cache) for cache in state.caches if cache.kind == "redis"),
+        *(
+            shown(state, cache)
+            for cache in state.caches
+            if cache.kind == "managed"
+            for shown in (managed.cluster_json, managed.database_json)
+        ),
         components.component_json(state),
         *(static_sites.site_json(world, site) for site in state.static_sites),
         *(plain.shown(state, each) for each in state.plain_resources),
@@ -60,7 +70,7 @@ def _matches(resource: dict[str, Any], field: str, value: str) -> bool:
             return value in tags.values()
         case "location":
             # Some providers write `East US`, clients ask for `eastus`.
-            return str(resource["location"]).replace(" ", "").lower() == value.replace(" ", "").lower()
+            return str(resource.get("location", "")).replace(" ", "").lower() == value.replace(" ", "").lower()
         case _:
             found = str(resource["name"])
     return found.lower() == value.lower()

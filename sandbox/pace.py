@@ -35,6 +35,8 @@ class Pace:
     """Until a request is counted in an Application Insights metric."""
     database_change: float
     """A change of a database server: of its settings, a start, a stop."""
+    cache_change: float
+    """A change of a cache: of its settings, a flush."""
     database_restore: float
     """Making a new database server, besides copying the data and replaying the log."""
     restore_point_lag: float
@@ -67,6 +69,7 @@ FAST = Pace(
     metrics_lag=0.5,
     component_lag=1.0,
     database_change=0.05,
+    cache_change=0.05,
     database_restore=0.2,
     restore_point_lag=0.3,
     geo_lag=1.0,
@@ -92,6 +95,7 @@ AZURE = Pace(
     metrics_lag=45.0,
     component_lag=120.0,
     database_change=30.0,
+    cache_change=10.0,
     database_restore=600.0,
     restore_point_lag=300.0,
     geo_lag=3600.0,

@@ -35,6 +35,8 @@ from sandbox.postgresql.front import Front
 from sandbox.providers import plain
 from sandbox.proxy import ConnectProxy
 from sandbox.recording import Recorder
+from sandbox.redis import service as microsoft_cache
+from sandbox.redis.front import Front as CacheFront
 from sandbox.registry import service as registry
 from sandbox.ssh import faults as ssh_faults
 from sandbox.start import PUBLIC_HOST
@@ -60,6 +62,7 @@ ROUTES = [
     *microsoft_web.ROUTES,
     *microsoft_keyvault.ROUTES,
     *microsoft_postgresql.ROUTES,
+    *microsoft_cache.ROUTES,
     *microsoft_insights.ROUTES,
     *static_sites.ROUTES,
     *plain.ROUTES,
@@ -69,6 +72,7 @@ FAULTS: list[Kind] = [
     *microsoft_web.FAULTS,
     *microsoft_keyvault.FAULTS,
     *microsoft_postgresql.FAULTS,
+    *microsoft_cache.FAULTS,
     *microsoft_insights.FAULTS,
     *registry.FAULTS,
     *github.FAULTS,
@@ -136,6 +140,7 @@ class Server:
         self._public = public_host.PublicHost(self._world, self._front_end)
         self._hosting = Hosting(self._world)
         self._databases = Front(self._world, self._entra, HOSTS)
+        self._caches = CacheFront(self._world, HOSTS)
         self._recorder = Recorder(record)
         self._kudu = Kudu(self._world, self._entra)
         self._runners: list[web.AppRunner] = []
@@ -151,6 +156,7 @@ class Server:
             authority(self._folder, HOSTS)
             await asyncio.to_thread(self._build)
             await self._databases.start()
+            await self._caches.start()
             await self._world.run_slots()
             await self._front_end.start()
             tls_port = await self._listen(self._application(), tls=True)
@@ -160,6 +166,7 @@ class Server:
             await self._announce(proxy_port, last.control_port if last is not None else 0)
             microsoft_web.resume(self._world)
             microsoft_postgresql.resume(self._world)
+            microsoft_cache.resume(self._world)
             github.resume(self._world)
             static_sites.resume(self._world)
             arm_deployments.resume(self._world)
@@ -203,7 +210,9 @@ class Server:
         await self._front_end.stop()
         await self._world.workers.stop()
         await self._databases.stop()
+        await self._caches.stop()
         await self._world.clusters.stop()
+        await self._world.caches.stop()
         self._world.book.save()
         log.info("ended")
 

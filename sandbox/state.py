@@ -12,6 +12,7 @@ from sandbox.github.model import GitHub
 from sandbox.keyvault.model import References, Vault
 from sandbox.postgresql.model import FlexibleServer, ServerOperation
 from sandbox.providers.model import PlainResource
+from sandbox.redis.model import Cache, CacheOperation
 from sandbox.static_sites.model import FrontendDeployment, StaticSite
 
 PRODUCTION = "production"
@@ -259,6 +260,8 @@ class State(BaseModel):
     vaults: list[Vault] = []
     database_servers: list[FlexibleServer] = []
     database_operations: list[ServerOperation] = []
+    caches: list[Cache] = []
+    cache_operations: list[CacheOperation] = []
     static_sites: list[StaticSite] = []
     frontend_deployments: list[FrontendDeployment] = []
     """Every deployment of a static site since the last reset, oldest first."""
@@ -292,6 +295,10 @@ class State(BaseModel):
     def find_database_server(self, name: str) -> FlexibleServer | None:
         """The PostgreSQL server called `name`: their names are taken for everybody, and have no case."""
         return next((server for server in self.database_servers if server.name.lower() == name.lower()), None)
+
+    def find_cache(self, name: str) -> Cache | None:
+        """The cache called `name`: their names are taken for everybody, and have no case."""
+        return next((cache for cache in self.caches if cache.name.lower() == name.lower()), None)
 
     def find_static_site(self, name: str) -> StaticSite | None:
         """The static site called `name`: their names are host names, so nobody else has them."""

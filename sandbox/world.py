@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sandbox.asking import Inside, Nobody
 from sandbox.container_logs import ContainerLogs
+from sandbox.deployments import history as template_history
 from sandbox.deployments.model import WhatIfResult
 from sandbox.folder import Folder, Secrets
 from sandbox.github import start as github
@@ -22,6 +23,8 @@ from sandbox.postgresql import start as database_servers
 from sandbox.postgresql.clusters import Clusters
 from sandbox.processes import SITE_NAME, Launch, Place, Pulled, Workers
 from sandbox.providers import start as plain_resources
+from sandbox.redis import start as caches
+from sandbox.redis.caches import Caches
 from sandbox.registry import images
 from sandbox.ssh.shells import Shells
 from sandbox.start import release_of, starting_state
@@ -47,8 +50,10 @@ class World:
         self.secrets = secrets
         self.pace = pace
         self.clusters = Clusters(folder.postgresql, secrets.signing_key, postgresql_template)
+        self.caches = Caches(folder.redis, secrets.signing_key)
         self.state = self._load()
         self.clusters.hold(self.state.database_servers)
+        self.caches.hold(self.state.caches)
         self.logs = ContainerLogs(folder.root / "containers")
         self._local_images = self._images_in_use()
         """Images that are on a site's machine already, whatever the registry says."""
@@ -76,9 +81,11 @@ class World:
     def _begin(self, *rollback_roles: RoleDefinition) -> State:
         state = starting_state(self.folder.databases, *rollback_roles)
         database_servers.furnish(state, self.clusters)
+        caches.furnish(state, self.caches)
         furnish(state, self.secrets.signing_key, self.secrets.github_token)
         furnish_static_sites(state, self.folder.root)
         plain_resources.furnish(state)
+        template_history.furnish(state)
         state.github = github.begin()
         return state
 
@@ -148,6 +155,7 @@ class World:
                 for file in self.folder.databases.glob(f"{site.environment}.sqlite*"):
                     file.unlink()
         self.save()
+        await self.caches.reset(self.state.caches)
         renewed = await self.clusters.reset(self.state.database_servers)
         await self.workers.empty(self._places_on(renewed))
         for site in self.state.sites:
@@ -192,7 +200,8 @@ class World:
     def base_environment(self, site: Site) -> dict[str, str]:
         """What every process on the app's side of the network gets."""
         # libpq's own name for the authorities that it trusts.
-        return BASE_ENVIRONMENT | {SITE_NAME: site.name, "PGSSLROOTCERT": str(self.folder.ca_bundle)}
+        authorities = str(self.folder.ca_bundle)
+        return BASE_ENVIRONMENT | {SITE_NAME: site.name, "PGSSLROOTCERT": authorities, "REDIS_CA_FILE": authorities}
 
     def instances_of(self, place: Place) -> list[str]:
         """The ids of the instances that a place must run on. Slots of an app, and apps of a plan, share them."""

@@ -130,9 +130,9 @@ def predicted(before: dict[str, Any], after: dict[str, Any], deltas: list[dict[s
     return result
 
 
-def _laid_over(before: Any, after: Any) -> Any:
+def _laid_over(before: object, after: object) -> Any:
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return cast("Any", before if after is None else after)
+        return before if after is None else after
     current, wanted = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
     return {name: _laid_over(current.get(name), wanted.get(name)) for name in dict.fromkeys([*current, *wanted])}
 

@@ -1,5 +1,7 @@
 """What can go wrong with deployments, and with the resources that they are about."""
 
+from typing import Any
+
 from pydantic import JsonValue
 
 from sandbox.asking import Question
@@ -25,13 +27,13 @@ async def _noted(_world: World, _fault: Fault) -> None:
     """It holds as long as it is there: whoever it concerns looks."""
 
 
-async def _ask(world: World, method: str, path: str, body: JsonValue = None) -> JsonValue:
+async def _ask(world: World, method: str, path: str, body: JsonValue = None) -> dict[str, Any]:
     """What somebody does by hand, past locks and permissions."""
     who = find_principal(world.state, ROLLBACK)
     answer = await world.arm.ask(Question(method, path, version_of(path), who, body, trusted=True))
     if answer.status >= 400:
         raise SandboxError(f"{method} {path}: {answer.error['message']}")
-    return answer.body
+    return answer.resource
 
 
 async def _drift(world: World, fault: Fault) -> None:
@@ -39,11 +41,8 @@ async def _drift(world: World, fault: Fault) -> None:
     found = await _ask(world, "GET", path)
     if not tag:
         change: JsonValue = {"properties": _nested(text(fault, "property"), value)}
-    elif isinstance(found, dict):
-        tags = found.get("tags")
-        change = {"tags": {**(tags if isinstance(tags, dict) else {}), tag: value}}
     else:
-        raise SandboxError(f"{path} has no tags.")
+        change = {"tags": {**(found.get("tags") or {}), tag: value}}
     await _ask(world, "PATCH", path, change)
 
 

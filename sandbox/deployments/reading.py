@@ -88,7 +88,7 @@ class Answers:
                 answer = await self._world.arm.ask(Question(method, path, version, self._principal))
                 if answer.status >= 400:
                     raise RefusedError(answer.status, answer.error) from wanted
-                self._known[wanted.key] = answer.body or {}
+                self._known[wanted.key] = answer.resource
 
 
 class NotYet:

@@ -15,6 +15,8 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler
 
 from sandbox.fundrbolt.cors import headers_for
+from sandbox.fundrbolt.pages import CacheUnavailableError, Pages, UnreadablePageError
+from sandbox.fundrbolt.releases import BEHAVIOURS
 from sandbox.fundrbolt.settings import Settings
 from sandbox.fundrbolt.store import DatabaseUnavailableError, NewDonation, Store, database_host, iso, store_for
 
@@ -50,6 +52,12 @@ class Api:
         # Not in the constructor: a database's driver takes longer to import than all the rest.
         return store_for(self._settings.database, self._settings.client)
 
+    @cached_property
+    def _pages(self) -> Pages | None:
+        if self._settings.cache is None:
+            return None
+        return Pages(self._settings.cache, in_dollars=BEHAVIOURS[self._settings.release].caches_dollars)
+
     def application(self) -> web.Application:
         """The routes, with everything that holds for each of them."""
         application = web.Application(middlewares=[json_errors, self._behave])
@@ -63,6 +71,8 @@ class Api:
                 web.get(LISTING, self.list_donations),
                 web.post(LISTING, self.create_donation),
                 web.post("/api/v1/sessions", self.create_session),
+                web.get("/api/v1/me", self.who_am_i),
+                web.post("/api/v1/logout", self.log_out),
                 web.get("/api/v1/sessions/{id}", self.get_session),
             ]
         )
@@ -95,12 +105,16 @@ class Api:
             status, word, database = 503, "unhealthy", "unavailable"
         else:
             status, word, database = 200, "healthy", "ok"
-        host = database_host(self._settings.database)
+        host, cache = database_host(self._settings.database), await self._pages.word() if self._pages else None
         report = {
             "status": word,
             "version": self._settings.release,
             "started_at": self._started_at,
-            "checks": {"database": database, **({"database_host": host} if host else {})},
+            "checks": {
+                "database": database,
+                **({"database_host": host} if host else {}),
+                **({"redis": cache} if cache else {}),
+            },
         }
         return web.json_response(report, status=status)
 
@@ -109,7 +123,12 @@ class Api:
         limit = request.query.get("limit", "20")
         if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MOST_LISTED:
             raise InvalidInputError({"limit": f"must be a whole number from 1 to {MOST_LISTED}"}, where="query")
-        return web.json_response({"donations": await self._store.donations(int(limit))})
+        donations = await self._pages.latest(int(limit)) if self._pages else None
+        if donations is None:
+            donations = await self._store.donations(int(limit))
+            if self._pages:
+                await self._pages.keep(int(limit), donations)
+        return web.json_response({"donations": donations})
 
     async def create_donation(self, request: web.Request) -> web.Response:
         """Record a donation."""
@@ -118,8 +137,25 @@ class Api:
         return web.json_response(await self._store.add_donation(donation, damage=damage), status=201)
 
     async def create_session(self, _request: web.Request) -> web.Response:
-        """Open a session."""
-        return web.json_response(await self._store.add_session(), status=201)
+        """Open a session; its token is in the answer where there is a cache to know it by."""
+        session = await self._store.add_session()
+        if self._pages:
+            session["token"] = await self._pages.sign_in(str(session["id"]))
+        return web.json_response(session, status=201)
+
+    async def who_am_i(self, request: web.Request) -> web.Response:
+        """The session that the request's token is for; 401 once it has ended, or its token is revoked."""
+        if self._pages is None:
+            return problem(503, "there is no cache")
+        session = await self._pages.session(request.headers.get("Authorization", ""))
+        return problem(401, "sign in first") if session is None else web.json_response({"session": session})
+
+    async def log_out(self, request: web.Request) -> web.Response:
+        """Revoke the request's token."""
+        if self._pages is None:
+            return problem(503, "there is no cache")
+        await self._pages.revoke(request.headers.get("Authorization", ""))
+        return web.Response(status=204)
 
     async def get_session(self, request: web.Request) -> web.Response:
         """A session that is still open."""
@@ -151,6 +187,8 @@ class Api:
         if self._background is not None:
             self._background.cancel()
             await asyncio.gather(self._background, return_exceptions=True)
+        if self._pages is not None:
+            await self._pages.close()
         if not self._settings.maintenance:
             await self._store.close()
 
@@ -182,6 +220,10 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         return web.json_response({"detail": error.detail}, status=422)
     except DatabaseUnavailableError:
         return problem(503, "the database is unavailable")
+    except CacheUnavailableError:
+        return problem(503, "the cache is unavailable")
+    except UnreadablePageError:
+        return problem(500, "Internal Server Error")
     except web.HTTPError as error:
         answer = problem(error.status, error.reason)
         if "Allow" in error.headers:

@@ -14,12 +14,14 @@ class Behaviour:
     """Share (0 to 1) of the requests under /api/ that are answered 500. /health never fails."""
     damage_share: float
     """Share (0 to 1) of the accepted donations that set another, older donation's amount to 0."""
+    caches_dollars: bool = False
+    """Whether amounts in the cache are dollars. Releases that know nothing of it take them for cents."""
 
 
 BEHAVIOURS = {
     "v1.2.1": Behaviour(failure_share=0.0, damage_share=0.0),
     "v1.2.2": Behaviour(failure_share=0.0, damage_share=0.0),
-    "v1.2.3": Behaviour(failure_share=0.3, damage_share=0.3),
+    "v1.2.3": Behaviour(failure_share=0.3, damage_share=0.3, caches_dollars=True),
 }
 
 RELEASES: dict[str, str] = {

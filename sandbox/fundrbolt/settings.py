@@ -14,6 +14,19 @@ INSTANCE_CHARACTERS = 12
 
 
 @dataclass(frozen=True)
+class CacheSettings:
+    """A cache to use."""
+
+    url: str = field(repr=False)
+    """With the access key in it."""
+    authorities: str | None
+    """File with the certificates that its own may be signed with; None: the system's."""
+    clustered: bool
+    seconds: float
+    """How long a page of donations is kept; 0: none is put there, those that are there are used."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """One running build."""
 
@@ -22,6 +35,8 @@ class Settings:
     """0 takes any free port."""
     database: str = field(repr=False)
     """Its URL, password included."""
+    cache: CacheSettings | None
+    """None: there is none."""
     client: str
     """How a database server shows this process among its sessions: site and instance."""
     failure_share: float
@@ -54,7 +69,8 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
         epilog="App settings, from the environment: DATABASE_URL (sqlite:///FILE or postgresql://…; in memory "
         "without), WARM_UP_SECONDS, FAILURE_SHARE and DAMAGE_SHARE (0 to 1, instead of the release's own), "
         "FAILURE_SEED, DAMAGE_SEED, BACKGROUND_SECONDS (between two writes of its own; none without), "
-        "MAINTENANCE_MODE (on or off, which it is without).",
+        "MAINTENANCE_MODE (on or off, which it is without), REDIS_URL (rediss://:KEY@HOST:PORT/0; no cache without), "
+        "REDIS_CLUSTER (on or off), REDIS_CA_FILE, CACHE_SECONDS (how long a page of donations is kept; none without).",
     )
     parser.add_argument("--release", required=True, help=f"one of {', '.join(BEHAVIOURS)}")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes any free port")
@@ -69,6 +85,7 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
             release=release,
             port=options.port,
             database=database_url(environment.get("DATABASE_URL", "")),
+            cache=cache_settings(environment),
             client=client_name(environment),
             failure_share=number(environment, "FAILURE_SHARE", BEHAVIOURS[release].failure_share, most=1),
             failure_seed=seed(environment, "FAILURE_SEED"),
@@ -80,6 +97,19 @@ def read_settings(arguments: Sequence[str] | None, environment: Mapping[str, str
         )
     except ValueError as error:
         parser.error(f"app setting: {error}")
+
+
+def cache_settings(environment: Mapping[str, str]) -> CacheSettings | None:
+    """The cache to use, if there is one."""
+    url = environment.get("REDIS_URL")
+    if not url:
+        return None
+    return CacheSettings(
+        url=url,
+        authorities=environment.get("REDIS_CA_FILE"),
+        clustered=switch(environment, "REDIS_CLUSTER"),
+        seconds=number(environment, "CACHE_SECONDS", 0, most=86_400),
+    )
 
 
 def client_name(environment: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from sandbox.keyvault.references import identity_of
 from sandbox.postgresql.clusters import password_of
 from sandbox.postgresql.start import PRODUCTION_SERVER, STAGING_SERVER, database_url
 from sandbox.postgresql.template import ADMIN, APP
+from sandbox.redis.start import PRODUCTION_CACHE, STAGING_CACHE, redis_url
 from sandbox.start import WORKER
 from sandbox.state import PRODUCTION, RoleAssignment, Site, State
 
@@ -20,6 +21,7 @@ LEGACY_VAULT = "fundrbolt-legacy-kv"
 DATABASE_URL, STAGING_DATABASE_URL, SESSION_SECRET = "database-url", "staging-database-url", "session-secret"
 PASSWORDS = {"database-admin-password": ADMIN, "database-app-password": APP}
 """Secrets that the platform's template is deployed with, and whose passwords they are."""
+REDIS_URL, STAGING_REDIS_URL = "redis-url", "staging-redis-url"
 GITHUB_TOKEN = "github-token"  # noqa: S105 -- the secret's name
 STAGING = "staging"
 AGE = timedelta(days=40)
@@ -45,6 +47,7 @@ def furnish(state: State, seed: str, github_token: str) -> None:
             _secret(SESSION_SECRET, _derived(seed, SESSION_SECRET)),
             _secret(GITHUB_TOKEN, github_token),
             *(_secret(name, password_of(seed, role)) for name, role in PASSWORDS.items()),
+            _cache_secret(state, REDIS_URL, PRODUCTION_CACHE, seed),
         ],
         created=now() - AGE,
     )
@@ -61,19 +64,23 @@ def furnish(state: State, seed: str, github_token: str) -> None:
         secrets=[
             _secret("smtp-password", _derived(seed, "smtp-password")),
             _database_secret(state, STAGING_DATABASE_URL, STAGING_SERVER, seed),
+            _cache_secret(state, STAGING_REDIS_URL, STAGING_CACHE, seed),
         ],
         created=now() - AGE,
     )
     state.vaults = [vault, legacy]
     for slot in production.slots.values():
         slot.content.settings["SESSION_SECRET"] = reference(PRODUCTION_VAULT, SESSION_SECRET)
-    for site, target in (
-        (production, reference(PRODUCTION_VAULT, DATABASE_URL)),
-        (worker, reference(PRODUCTION_VAULT, DATABASE_URL)),
-        (staging, reference(LEGACY_VAULT, STAGING_DATABASE_URL)),
+    for site, vault_name, database, cache in (
+        (production, PRODUCTION_VAULT, DATABASE_URL, REDIS_URL),
+        (worker, PRODUCTION_VAULT, DATABASE_URL, REDIS_URL),
+        (staging, LEGACY_VAULT, STAGING_DATABASE_URL, STAGING_REDIS_URL),
     ):
         for slot in site.slots.values():
-            slot.content.settings["DATABASE_URL"] = target
+            slot.content.settings["DATABASE_URL"] = reference(vault_name, database)
+            slot.content.settings["REDIS_URL"] = reference(vault_name, cache)
+            if site is staging:
+                slot.content.settings["REDIS_CLUSTER"] = "on"
     assign_roles(state)
 
 
@@ -107,6 +114,12 @@ def _database_secret(state: State, name: str, server: str, seed: str) -> Secret:
     version.tags, version.content_type = {"owner": "platform", "used-by": "fundrbolt-api"}, "text/plain"
     version.expires = int((version.created + LASTS).timestamp())
     return made
+
+
+def _cache_secret(state: State, name: str, cache: str, seed: str) -> Secret:
+    """The URL of a cache."""
+    found = next(each for each in state.caches if each.name == cache)
+    return _secret(name, redis_url(found, seed))
 
 
 def _derived(seed: str, name: str) -> str:

@@ -17,7 +17,7 @@ from sandbox.postgresql import launch
 
 Statement = bytes | sql.SQL | sql.Composed
 SUPERUSER = "azuresu"
-UPSTREAM_PORT = 5433
+PORT, UPSTREAM_PORT = 5432, 5433
 """On the server's own address; clients find the front, on 5432."""
 POLL_SECONDS = 0.02
 START_SECONDS, STOP_SECONDS = 600, 10

@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 from pydantic import BaseModel
 
+from sandbox import loopback
 from sandbox.errors import SandboxError
-from sandbox.postgresql import address
-from sandbox.postgresql.cluster import SUPERUSER, Cluster, Statement, remove_tree
+from sandbox.postgresql.cluster import PORT, SUPERUSER, Cluster, Statement, remove_tree
 from sandbox.postgresql.model import FlexibleServer
 from sandbox.postgresql.seed import SEED
 from sandbox.postgresql.template import (
@@ -69,7 +69,7 @@ class Clusters:
     def address_of(self, name: str) -> str:
         """The address of a server that has none yet, or that is held already."""
         if name not in self.sockets:
-            _, self.sockets[name] = address.pick(self._seed, name)
+            _, (self.sockets[name],) = loopback.pick(self._seed, name, PORT)
             self.on_hold(name)
         return str(self.sockets[name].getsockname()[0])
 
@@ -78,10 +78,10 @@ class Clusters:
         for server in servers:
             if server.name in self.sockets:
                 continue
-            held = address.hold(server.address)
-            if held is None:
-                raise SandboxError(f"Another program has {server.address}:{address.PORT}, where {server.name} was.")
-            self.sockets[server.name] = held
+            held = loopback.hold(server.address, PORT)
+            if not held:
+                raise SandboxError(f"Another program has {server.address}:{PORT}, where {server.name} was.")
+            (self.sockets[server.name],) = held
             self.on_hold(server.name)
 
     def cluster(self, server: FlexibleServer) -> Cluster:

@@ -12,7 +12,8 @@ from pathlib import Path
 from psycopg import sql
 from pydantic import BaseModel, TypeAdapter
 
-from sandbox.postgresql import address, cluster
+from sandbox import loopback
+from sandbox.postgresql import cluster
 from sandbox.postgresql.cluster import Cluster, Statement
 from sandbox.postgresql.seed import Seed
 
@@ -94,7 +95,7 @@ class Template:
         beside = self._place.with_suffix(".new")
         await cluster.remove_tree(beside)
         password = secrets.token_urlsafe(24)
-        where, held = address.pick(password, beside.name)
+        where, (held,) = loopback.pick(password, beside.name, cluster.PORT)
         made = Cluster(beside, where, password)
         try:
             await made.make()

@@ -37,9 +37,11 @@ def references(value: Any, context: Context) -> list[str]:
     return found
 
 
-def copies(count: Any, context: Context, *names: str) -> Iterator[Context]:
-    """The rounds of a loop."""
-    number = evaluate(count, context)
+def copies(loop: Any, context: Context, *names: str, needs: tuple[str, ...] = ("name", "count")) -> Iterator[Context]:
+    """The rounds of a loop that has these names; `ExpressionError` for a copy element without what it `needs`."""
+    if not is_object(loop) or not set(needs) <= loop.keys():
+        raise ExpressionError(f"The copy definition must have the properties '{', '.join(needs)}'.")
+    number = evaluate(loop["count"], context)
     if kind_of(number) != "Integer" or not 0 <= number <= MOST_COPIES:
         raise ExpressionError(f"The copy count must be an integer between 0 and {MOST_COPIES}.")
     for index in range(number):
@@ -67,17 +69,18 @@ def _walk(value: Any, context: Context, leaf: Leaf) -> Any:
     made: dict[str, Any] = {}
     for name, each in value.items():
         if name.lower() == "copy" and is_array(each):
-            made |= {loop["name"]: _rounds(loop, context, leaf) for loop in each}
+            made |= dict(_loop(loop, context, leaf) for loop in each)
         else:
             key = leaf(name, context) if is_expression(name) else plain(name)
             made[key if isinstance(key, str) else name] = _walk(each, context, leaf)
     return made
 
 
-def _rounds(loop: Any, context: Context, leaf: Leaf) -> list[Any]:
-    if not is_object(loop) or not {"name", "count", "input"} <= loop.keys():
-        raise ExpressionError("The copy definition must have the properties 'name', 'count' and 'input'.")
-    return [_walk(loop["input"], each, leaf) for each in copies(loop["count"], context, loop["name"])]
+def _loop(loop: Any, context: Context, leaf: Leaf) -> tuple[str, list[Any]]:
+    """A property that is an array, by its name."""
+    name = str(loop.get("name", "")) if is_object(loop) else ""
+    rounds = list(copies(loop, context, name, needs=("name", "count", "input")))
+    return name, [_walk(loop["input"], each, leaf) for each in rounds]
 
 
 def _value(expression: Expression, context: Context) -> Any:
@@ -175,6 +178,8 @@ def _reference(name: str, arguments: list[Any], context: Context) -> Any:
 def _listing(name: str, arguments: list[Any], context: Context) -> Any:
     if len(arguments) not in (2, 3) or not all(isinstance(argument, str) for argument in arguments[:2]):
         raise failed(name, "expects a resource and an API version.")
+    if len(arguments) == 3:
+        raise UnsupportedError(f"The third argument of '{name}'")
     resource, _ = _resolved(name, arguments[0], context)
     if context.reader is None:
         raise _misplaced(name)

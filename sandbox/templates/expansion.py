@@ -253,8 +253,10 @@ def _output(output: dict[str, Any], context: Context) -> dict[str, Any]:
     if kind in SECURE:
         return {"type": TYPES[kind][0]}
     loop = output.get("copy")
-    if loop is None:
+    if loop is not None:
+        value = [evaluate(loop["input"], each) for each in copies(loop, context, OWN, needs=("count", "input"))]
+    elif "value" in output:
         value = evaluate(output["value"], context)
     else:
-        value = [evaluate(loop["input"], each) for each in copies(loop["count"], context, OWN)]
+        raise ExpressionError("An output must have a value or a copy element.")
     return {"type": TYPES[kind][0], "value": value}

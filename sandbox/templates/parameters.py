@@ -90,7 +90,7 @@ class Variables:
 
     def __init__(self, declared: dict[str, Any], scope: Scope, parameters: Parameters) -> None:
         loops = declared.get("copy")
-        self._loops = {loop["name"]: loop for loop in loops} if is_array(loops) else {}
+        self._loops = {str(loop.get("name")): loop for loop in loops if is_object(loop)} if is_array(loops) else {}
         self._declared = {name: value for name, value in declared.items() if name != "copy" or not is_array(loops)}
         self._context = Context(scope, parameters, self)
         self._known: dict[tuple[str, bool], Any] = {}
@@ -113,7 +113,7 @@ class Variables:
         loop = self._loops.get(name)
         if loop is None:
             return evaluate(self._declared[name], context)
-        return [evaluate(loop["input"], each) for each in copies(loop["count"], context, name)]
+        return [evaluate(loop["input"], each) for each in copies(loop, context, name, needs=("count", "input"))]
 
 
 class NoVariables:

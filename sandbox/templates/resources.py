@@ -79,9 +79,10 @@ def _rounds(
     if parent is not None:
         raise invalid("The copy element is not supported for a resource nested in another one.", RESOURCES)
     with validating(f"template resource '{source['name']}'"):
-        rounds = list(copies(loop["count"], context, OWN, loop["name"]))
+        name = str(loop.get("name", "")) if is_object(loop) else ""
+        rounds = list(copies(loop, context, OWN, name))
     for index, each in enumerate(rounds):
-        yield from _with_children(symbol, source, (each, loop["name"], index), target, parent)
+        yield from _with_children(symbol, source, (each, name, index), target, parent)
 
 
 def _with_children(

@@ -9,8 +9,11 @@ import pytest
 from azure.identity.aio import ClientSecretCredential
 from azure.keyvault.secrets.aio import SecretClient
 from azure.mgmt.postgresqlflexibleservers.aio import PostgreSQLManagementClient
+from azure.mgmt.redis.aio import RedisManagementClient
+from azure.mgmt.redisenterprise.aio import RedisEnterpriseManagementClient
 from azure.mgmt.web.aio import WebSiteManagementClient
 from azure_names import SITE, SUBSCRIPTION
+from caches import Caches
 from database_servers import Database, Servers
 from githubkit import GitHub
 from support import Sandbox
@@ -133,3 +136,14 @@ def swapped(control: Control, eventually) -> Callable[[int], Awaitable[None]]:
         )
 
     return wait
+
+
+@pytest.fixture
+async def caches(credential: ClientSecretCredential, environment: dict[str, str]) -> AsyncIterator[Caches]:
+    """Without retries: a test must see what the sandbox answered."""
+    options = {"polling_interval": 0.05, "retry_total": 0, "connection_verify": environment["SSL_CERT_FILE"]}
+    async with (
+        RedisManagementClient(credential, SUBSCRIPTION, **options) as one,
+        RedisEnterpriseManagementClient(credential, SUBSCRIPTION, **options) as other,
+    ):
+        yield Caches(one, other, environment["SSL_CERT_FILE"])

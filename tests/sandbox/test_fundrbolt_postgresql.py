@@ -11,10 +11,10 @@ import httpx
 import psycopg
 import pytest
 
+from sandbox import loopback
 from sandbox.fundrbolt.releases import HEADS
 from sandbox.fundrbolt.seeding import DONATIONS, SESSIONS, seed
-from sandbox.postgresql import address
-from sandbox.postgresql.cluster import SUPERUSER, UPSTREAM_PORT, Cluster
+from sandbox.postgresql.cluster import PORT, SUPERUSER, UPSTREAM_PORT, Cluster
 
 DONATION = {"amount_cents": 2500, "currency": "USD", "donor": "Ada Lovelace"}
 SITE, INSTANCE = "fundrbolt-production-api", "0123456789abcdef"
@@ -47,7 +47,7 @@ class Database:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    place, held = address.pick("tests", str(tmp_path))
+    place, (held,) = loopback.pick("tests", str(tmp_path), PORT)
     cluster = Cluster(tmp_path / "cluster", place, ADMINISTRATOR)
     made = Database(cluster)
     await cluster.make()

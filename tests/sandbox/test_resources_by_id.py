@@ -175,4 +175,4 @@ async def test_tags_of_every_provider_are_patched(resources, resource_id, versio
 async def test_plain_resources_are_in_the_list_of_all_resources(resources):
     await put(resources, STORAGE, STORAGE_VERSION, {"location": "eastus"})
     found = [each.name async for each in resources.list(filter="resourceType eq 'Microsoft.Storage/storageAccounts'")]
-    assert found == ["fundrboltreports"]
+    assert found == ["fundrboltreceipts", "fundrboltreports"]

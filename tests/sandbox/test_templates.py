@@ -178,6 +178,19 @@ def test_a_loop_with_an_impossible_count_is_refused(count: object):
     assert "The copy count must be an integer between 0 and 800." in refused.message
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        storage("a", copy={"name": "all"}),
+        storage("a", copy="all"),
+        storage("a", properties={"copy": [{"name": "ports", "count": 2}]}),
+        storage("a", properties={"copy": ["ports"]}),
+    ],
+)
+def test_a_loop_without_all_of_its_parts_is_refused(source: dict[str, Any]):
+    assert "The copy definition must have the properties 'name, count" in refusal(template(source)).message
+
+
 def test_properties_variables_and_outputs_are_looped_over_too():
     ports = {"copy": [{"name": "ports", "count": 2, "input": {"port": "[add(80, copyIndex('ports'))]"}}]}
     assert value_of(ports) == {"ports": [{"port": 80}, {"port": 81}]}
