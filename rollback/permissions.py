@@ -1,7 +1,8 @@
-"""Which Azure actions each procedure uses: what the custom role grants, and what a plan checks first.
+"""Which Azure actions each procedure uses: what the custom roles grant, and what a plan checks first.
 
 `deployments/role.json` is made of exactly these, and `deployments/role-rehearsal.json` of those for rehearsals, which
-are granted in a resource group of their own. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
+are granted in a resource group of their own; `deployments/role-infrastructure.json` is for who rolls infrastructure
+back: it may write all that the template has. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
 """
 
 from collections.abc import Iterable
@@ -120,6 +121,28 @@ DEPLOY_TEMPLATES = (
     "Microsoft.Authorization/locks/read",
 )
 """Those on deployments themselves. On what a template deploys Azure asks for each type's own: see `type_actions`."""
+INFRASTRUCTURE = (*DEPLOY_TEMPLATES, *READ_SETTINGS)
+"""With what what-if does not read by itself."""
+TEMPLATE_TYPES = (
+    "Microsoft.Authorization/locks",
+    "Microsoft.Cache/redis",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.DBforPostgreSQL/flexibleServers/configurations",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules",
+    "Microsoft.Insights/components",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.KeyVault/vaults/secrets",
+    "Microsoft.Resources/subscriptions/resourceGroups",
+    "Microsoft.Storage/storageAccounts",
+    "Microsoft.Web/serverfarms",
+    "Microsoft.Web/sites",
+    "Microsoft.Web/sites/config",
+    "Microsoft.Web/sites/slots",
+    "Microsoft.Web/staticSites",
+)
+"""Those of the platform's own template, for `deployments/role-infrastructure.json`."""
+LISTED_BY_TEMPLATE = ("Microsoft.Cache/redis/listKeys/action",)
+"""What its list functions ask for."""
 
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 SET_SECRET = "Microsoft.KeyVault/vaults/secrets/setSecret/action"  # noqa: S105 - an action's name

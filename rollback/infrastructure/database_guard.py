@@ -38,6 +38,15 @@ class InUse:
     url: DatabaseUrl
     setting: str
     """The app setting that holds the URL, or a reference to the secret."""
+    hosts: Mapping[str, str]
+    """The hosts of the subscription's database servers, by their names in lower letters."""
+
+    @property
+    def server(self) -> str:
+        """The name of the server that the URL leads to; where it names an alias, the alias's first part."""
+        host = self.url.host.lower()
+        found = (name for name, own in self.hosts.items() if own.lower() == host)
+        return next(found, host.partition(".")[0])
 
 
 def check(changes: Iterable[RawChange], template: dict[str, Any], parameters: dict[str, Any], now: InUse) -> list[str]:
@@ -61,8 +70,7 @@ def _check_secret(
         ):
             continue
         shown = _at(each.get("after"), "properties", "value")
-        host = {now.url.host.partition(".")[0].lower(): now.url.host}
-        values = [shown] if _is_url(shown) else written_to(template, parameters, now.secret, host)
+        values = [shown] if _is_url(shown) else written_to(template, parameters, now.secret, now.hosts)
         what = f"secret '{now.secret}' of vault '{now.vault}'"
         if not values:
             raise _unknown(what)
@@ -89,7 +97,7 @@ def _check_servers(changes: list[RawChange], now: InUse) -> Iterator[str]:
     """The names of the template's servers: after a restore an old one's would be opened and set up again."""
     ids = [str(each.get("resourceId") or "") for each in changes]
     servers = [name_of(each) for each in ids if type_of(each).lower() == SERVER.lower()]
-    own = now.url.host.partition(".")[0].lower()
+    own = now.server
     if servers and own not in {each.lower() for each in servers}:
         raise WrongDatabase(
             f"The template is of database server '{servers[0]}', and the app uses '{own}': secret '{now.secret}' names "

@@ -11,6 +11,8 @@ _READ_ONLY = re.compile(
     r"|defaultHostName|hostNames|enabledHostNames|outboundIpAddresses|possibleOutboundIpAddresses|resourceGuid"
     r"|privateEndpointConnections|hostNameSslStates|uniqueId|principalId|tenantId|usageState|availabilityState)(?:$|[.\[])"
 )
+_PARAMETER = re.compile(r"\[parameters\('[^']+'\)\]")
+"""Where what-if leaves a parameter unresolved, it is a secret one."""
 _SITE = frozenset({"clientAffinityEnabled", "clientCertMode", "keyVaultReferenceIdentity", "hostNamesDisabled"})
 _DEFAULTED: dict[str, frozenset[str]] = {
     "microsoft.web/sites": _SITE,
@@ -50,6 +52,8 @@ def _marked(
 def _reason(kind: str, change: PropertyChange) -> str:
     if change.kind == NO_EFFECT:
         return "Azure says that it is not set by a deployment"
+    if change.after is not None and _PARAMETER.fullmatch(change.after.text):
+        return "a secret parameter, which what-if does not compare: it is written as it is in the vault"
     if change.after is not None and change.after.unresolved:
         return "Azure evaluates this expression only when it deploys"
     if _READ_ONLY.search(change.path):

@@ -15,8 +15,9 @@ from rollback.infrastructure.database_guard import InUse
 from rollback.infrastructure.deployments import ArmDeployment, Lock
 from rollback.infrastructure.parameters import Parameters
 from rollback.infrastructure.plans import Left, RollBackInfrastructurePlan
-from rollback.infrastructure.refining import refine
+from rollback.infrastructure.refining import Refiner
 from rollback.infrastructure.settings import DeploymentScope
+from rollback.infrastructure.sites import SiteReader
 from rollback.infrastructure.templates import Template
 from rollback.infrastructure.what_if import (
     WRITTEN,
@@ -28,7 +29,7 @@ from rollback.infrastructure.what_if import (
     read_changes,
     type_of,
 )
-from rollback.permissions import DEPLOY_TEMPLATES, check_granted_in_group, type_actions
+from rollback.permissions import INFRASTRUCTURE, check_granted_in_group, type_actions
 from rollback.postgres.url import DatabaseUrl
 
 READ_ONLY, CAN_NOT_DELETE = "ReadOnly", "CanNotDelete"
@@ -128,10 +129,12 @@ class InfrastructurePlanner:
         """What Azure says now; raises `ResourceLocked` or `WrongDatabase` where it must not be deployed."""
         client = await self._run.deployments()
         body, given = target.template.body, target.parameters.given
-        raw = await refine(self._run, await client.what_if(body, given), body, given)
+        hosts = await self._hosts()
+        refiner = Refiner(self._run, SiteReader(await self._run.connection()), body, given, hosts)
+        raw = await refiner.refine(await client.what_if(body, given))
         changes = judging.judge(noise.mark(read_changes(raw, target.blinding), self._settings.noise))
         require_unlocked(changes, await client.list_locks())
-        return Foreseen(changes, await self._check_database(raw, target))
+        return Foreseen(changes, await self._check_database(raw, target, hosts))
 
     async def check_deployable(self, resources: Iterable[str], locks: tuple[Lock, ...]) -> None:
         """Make sure that these resources may be written; raises `PermissionMissing` or `ResourceLocked`."""
@@ -139,7 +142,16 @@ class InfrastructurePlanner:
         await self._check_permissions(written)
         require_unlocked(written, locks)
 
-    async def _check_database(self, raw: list[RawChange], target: Target) -> tuple[str, ...]:
+    async def _hosts(self) -> dict[str, str]:
+        """The hosts of the subscription's database servers, by their names in lower letters."""
+        run = self._run
+        if run.settings.environments[self._environment].database is None:
+            return {}
+        groups = {each.backend.resource_group for each in run.settings.environments.values()}
+        found = await (await run.servers()).list_servers(tuple(sorted(groups)))
+        return {each.id.name.lower(): each.host for each in found}
+
+    async def _check_database(self, raw: list[RawChange], target: Target, hosts: dict[str, str]) -> tuple[str, ...]:
         run = self._run
         try:
             database = run.database
@@ -153,6 +165,7 @@ class InfrastructurePlanner:
             version=secret.version,
             url=DatabaseUrl.parse(secret.value.get_secret_value()),
             setting=migrations.url_variable if migrations else "DATABASE_URL",
+            hosts=hosts,
         )
         given: dict[str, Any] = target.parameters.given
         found = database_guard.check(raw, target.template.body, given, now)
@@ -169,7 +182,7 @@ class InfrastructurePlanner:
             own = [each.type for each in written if group_of(each.id).lower() == key]
             types = [GROUP_ACTIONS if each.lower() == GROUP_TYPE else each for each in own]
             if group:
-                await check_granted_in_group(connection, group, (*DEPLOY_TEMPLATES, *type_actions(types)))
+                await check_granted_in_group(connection, group, (*INFRASTRUCTURE, *type_actions(types)))
 
     async def _find_left(self, history: list[ArmDeployment], changes: tuple[ResourceChange, ...]) -> tuple[Left, ...]:
         """What the replaced deployments made, and the template does not have: later failed ones made some of it too."""

@@ -14,7 +14,8 @@ SITE = f"{GROUP}/Microsoft.Web/sites/api"
 PASSWORD = "s3cret-of-the-database"  # noqa: S105 - a test's
 HERE = f"postgresql://app:{PASSWORD}@db-restored.postgres.database.azure.com:5432/fund"
 OLD = f"postgresql://app:{PASSWORD}@db.postgres.database.azure.com:5432/fund"
-NOW = InUse("kv", "database-url", "v7", DatabaseUrl.parse(HERE), "DATABASE_URL")
+HOSTS = {name: f"{name}.postgres.database.azure.com" for name in ("db", "db-restored")}
+NOW = InUse("kv", "database-url", "v7", DatabaseUrl.parse(HERE), "DATABASE_URL", HOSTS)
 WRITES = {
     "parameters": {"databaseUrl": {"type": "securestring"}},
     "resources": [
@@ -105,9 +106,10 @@ def test_a_url_that_is_put_together_is_evaluated_with_the_server_in_use() -> Non
 
 
 def test_a_url_that_is_put_together_of_another_server_is_refused() -> None:
-    whole, given = composed("db", PASSWORD)
-    with pytest.raises(WrongDatabase, match="cannot be told"):
-        check([changed(SECRET, {"properties": {"value": FORMATTED}})], whole, given, NOW)
+    for server, words in (("db", "point the app back: it writes host 'db.postgres"), ("other", "cannot be told")):
+        whole, given = composed(server, PASSWORD)
+        with pytest.raises(WrongDatabase, match=words):
+            check([changed(SECRET, {"properties": {"value": FORMATTED}})], whole, given, NOW)
 
 
 def test_another_password_than_the_one_in_use_is_refused() -> None:
