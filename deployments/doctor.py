@@ -68,11 +68,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_database(settings, name, manifest) for name in chosen if settings.environments[name].database),
                 *(_migrations(settings, name, manifest) for name in chosen if settings.environments[name].migrations),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
-                *(
-                    _templates(settings, each, manifest)
-                    for each in chosen
-                    if settings.environments[each].infrastructure
-                ),
+                *(_templates(settings, name, manifest) for name in _with_templates(settings, chosen)),
             ]
             for checks in await asyncio.gather(*examined):
                 for each in checks:

@@ -146,7 +146,9 @@ class RollBackInfrastructurePlan(Plan):
             f"nothing. Where nobody uses it: az resource delete --ids {each.id}"
             for each in self.left
         ]
-        undo = [f"To undo this: roll-back-infrastructure with archived = RUN, this run's name ({self.name})."]
+        undo = [
+            f"To undo this: roll-back-infrastructure with archived {self.name.rpartition('-')[2]}, this run's name."
+        ]
         return (
             *stays,
             *(undo if self.replaced else []),

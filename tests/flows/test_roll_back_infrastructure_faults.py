@@ -242,6 +242,24 @@ async def test_a_nested_template_that_what_if_leaves_out_is_named(infrastructure
     assert "Microsoft.Resources/deployments/fundrbolt-production" in plan
 
 
+@pytest.mark.parametrize(
+    ("action", "word"),
+    [
+        ("Microsoft.Web/serverfarms/write", "Microsoft.Web/serverfarms/write"),
+        ("Microsoft.Resources/deployments/whatIf/action", "deployments/whatIf/action"),
+        ("Microsoft.Authorization/locks/read", "locks"),
+    ],
+)
+async def test_a_permission_that_is_missing_is_named_before_anything_is_touched(
+    infrastructure: Infrastructure, action: str, word: str
+) -> None:
+    infrastructure.control.break_("deny", action=action)
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert word in outcome.headline
+    assert infrastructure.sent() == 0
+
+
 async def test_two_at_once_deploy_once(infrastructure: Infrastructure) -> None:
     ended = await asyncio.gather(roll_back(), roll_back())
     assert sorted(each.end_state.value for each in ended) == ["refused", "rolled back"]
