@@ -6,7 +6,7 @@ from pathlib import Path
 from deployments.checks import GOOD, HINT, Check, check, lack
 from rollback.context import Run
 from rollback.errors import RollbackError
-from rollback.infrastructure.planning import InfrastructurePlanner
+from rollback.infrastructure.planning import InfrastructurePlanner, list_deployed
 from rollback.infrastructure.settings import Infrastructure
 from rollback.infrastructure.templates import BICEP
 from rollback.programs.repository import find_commit
@@ -30,7 +30,8 @@ async def examine(run: Run) -> list[Check]:
         when = f" of {newest.at:%Y-%m-%d %H:%M:%S} UTC" if newest.at else ""
         checks.append(Check(GOOD, f"deployed last as '{newest.name}'{when} to {client.where}"))
         told = "the credential may deploy what the last deployment did, and its locks allow it"
-        checks.append(await check(InfrastructurePlanner(run).check_deployable(newest.resources, locks), told))
+        deployed = await list_deployed(client, newest)
+        checks.append(await check(InfrastructurePlanner(run).check_deployable(deployed, locks), told))
     return checks
 
 

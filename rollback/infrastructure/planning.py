@@ -12,7 +12,7 @@ from rollback.errors import NoDatabase, ResourceLocked, TemplateUnfit
 from rollback.infrastructure import archive, database_guard, judging, noise, parameters, templates
 from rollback.infrastructure.blinding import Blinding
 from rollback.infrastructure.database_guard import InUse
-from rollback.infrastructure.deployments import ArmDeployment, Lock
+from rollback.infrastructure.deployments import ArmDeployment, Deployments, Lock
 from rollback.infrastructure.parameters import Parameters
 from rollback.infrastructure.plans import Left, RollBackInfrastructurePlan
 from rollback.infrastructure.refining import Refiner
@@ -191,9 +191,7 @@ class InfrastructurePlanner:
         there = {each.id.lower() for each in changes if each.kind is ChangeKind.IGNORE}
         made: dict[str, str] = {}
         for each in history:
-            done = [own.resource for own in await client.list_operations(each.name) if own.state == "Succeeded"]
-            ids = (*each.resources, *done)
-            made |= {own.lower(): own for own in ids if type_of(own).lower() not in NO_TYPES}
+            made |= {own.lower(): own for own in await list_deployed(client, each)}
             if each.succeeded:
                 break
         return tuple(
@@ -201,6 +199,13 @@ class InfrastructurePlanner:
             for key, own in sorted(made.items())
             if key not in kept
         )
+
+
+async def list_deployed(client: Deployments, deployment: ArmDeployment) -> list[str]:
+    """Ids of the resources that a deployment deployed, those of deployments within it too."""
+    done = [each.resource for each in await client.list_operations(deployment.name) if each.state == "Succeeded"]
+    ids = dict.fromkeys([*deployment.resources, *done])
+    return [each for each in ids if type_of(each).lower() not in NO_TYPES]
 
 
 def require_unlocked(changes: tuple[ResourceChange, ...], locks: tuple[Lock, ...]) -> None:
