@@ -107,6 +107,7 @@ def plan(
       rollback plan undo-restore-database -e production --restore 1f6c20ab
       rollback plan downgrade-database -e production --target previous
       rollback plan revert-resource -e production --resource /subscriptions/…/sites/fundrbolt-production-api/config/web
+      rollback plan roll-back-infrastructure -e production --release v1.2.2
     """
     from deployments.procedures import Request
     from deployments.run_command import show_plan
@@ -169,6 +170,8 @@ def run(
       rollback run downgrade-database -e production --target d95a3b1e7f08 --reason "…"
       rollback run revert-resource -e production --resource /subscriptions/… --only properties.alwaysOn --reason "…"
       rollback run archive -e production
+      rollback run roll-back-infrastructure -e production --release v1.2.2 --reason "…"
+      rollback run roll-back-infrastructure -e production --archived 1f6c20ab --reason "…"
       rollback run roll-back-backend -e production --resume 1f6c20ab
       rollback run roll-back-backend -e production --abandon 1f6c20ab
     """

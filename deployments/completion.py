@@ -79,12 +79,21 @@ def runs(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionIt
 
 def restores(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """The latest restores of a database, of the environment that was typed."""
+    return _runs_of("restore-database", context, typed)
+
+
+def infrastructure_runs(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The latest rollbacks of the infrastructure, of the environment that was typed."""
+    return _runs_of("roll-back-infrastructure", context, typed)
+
+
+def _runs_of(procedure: str, context: click.Context, typed: str) -> list[CompletionItem]:
     environment = context.params.get("environment")
     return [
         _item(header)
         for header, _ in _latest_runs()
         if header["run"].startswith(typed)
-        and header.get("procedure") == "restore-database"
+        and header.get("procedure") == procedure
         and environment in {None, header.get("environment")}
     ]
 

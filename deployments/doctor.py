@@ -8,7 +8,14 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from deployments import archive_checks, cache_checks, frontend_checks, migration_checks, prefect_api
+from deployments import (
+    archive_checks,
+    cache_checks,
+    frontend_checks,
+    infrastructure_checks,
+    migration_checks,
+    prefect_api,
+)
 from deployments.checks import GOOD, HINT, MISSING, Check, check, lack
 from deployments.prefect_api import PrefectAway
 from deployments.procedures import CLEAR_CACHE, open_store
@@ -70,6 +77,7 @@ async def _checks(environment: str | None) -> AsyncGenerator[Check]:
                 *(_archives(settings, name, manifest) for name in chosen),
                 *(_frontends(settings, name, manifest) for name in chosen if settings.environments[name].frontends),
                 *(_cache(settings, name, manifest) for name in chosen if settings.environments[name].cache),
+                *(_templates(settings, name, manifest) for name in _with_templates(settings, chosen)),
             ]
             for checks in await asyncio.gather(*examined):
                 for each in checks:
@@ -210,6 +218,16 @@ async def _cache(settings: Settings, name: str, manifest: Manifest) -> list[Chec
 async def _archives(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
     async with _looking(settings, name, manifest) as run:
         checks = await archive_checks.examine(run, open_store(settings).archives(name))
+    return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
+
+
+def _with_templates(settings: Settings, chosen: list[str]) -> list[str]:
+    return [name for name in chosen if settings.environments[name].infrastructure]
+
+
+async def _templates(settings: Settings, name: str, manifest: Manifest) -> list[Check]:
+    async with _looking(settings, name, manifest) as run:
+        checks = await infrastructure_checks.examine(run)
     return [Check(each.mark, f"{name}: {each.text}", each.remedy) for each in checks]
 
 

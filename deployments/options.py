@@ -15,6 +15,7 @@ RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", 
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
 CLEAR_CACHE = "clear-cache"
 REVERT, ARCHIVE = "revert-resource", "archive"
+INFRASTRUCTURE = "roll-back-infrastructure"
 PROCEDURES = (
     "roll-back-backend",
     "redeploy-backend",
@@ -27,6 +28,7 @@ PROCEDURES = (
     CLEAR_CACHE,
     REVERT,
     ARCHIVE,
+    INFRASTRUCTURE,
 )
 """The deployments' own names, so that the UI, alert rules and the command line say the same."""
 NEED_RELEASE = ("redeploy-backend", "deploy-backend", RERUN_WORKFLOW)
@@ -79,7 +81,8 @@ def target_options(command: Command) -> Command:
         click.option(
             "--release",
             shell_complete=offer("releases"),
-            help="The release that must come back. Default: the newest known to have been good.",
+            help="The release that must come back; for roll-back-infrastructure a tag or a commit. Default: the newest "
+            "known to have been good.",
         ),
         click.option(
             "--frontend",
@@ -167,6 +170,12 @@ def target_options(command: Command) -> Command:
             help="revert-resource: a property that comes back, as properties.alwaysOn; may be given again. Default: "
             "all that differ.",
         ),
+        click.option(
+            "--archived",
+            metavar="RUN",
+            shell_complete=offer("infrastructure_runs"),
+            help="roll-back-infrastructure: instead of a release, the run that is undone.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         config_option,
     ]
@@ -194,6 +203,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     CLEAR_CACHE: ("patterns", "everything", "explicitly", "restart"),
     REVERT: ("resource", "archive", "from_git", "only"),
     ARCHIVE: (),
+    INFRASTRUCTURE: ("archived",),
 }
 """What only some procedures take, by their options' names."""
 OPTIONS = {"frontends": "frontend", "patterns": "pattern"}
@@ -240,3 +250,5 @@ def need_target(asked: "Request") -> None:
         raise click.UsageError("--archive and --from-git exclude each other.")
     if asked.procedure == DOWNGRADE and not asked.target:
         raise click.UsageError(f"Missing option '--target' for {DOWNGRADE}, for instance 'previous'.")
+    if asked.procedure == INFRASTRUCTURE and bool(asked.release) == bool(asked.archived):
+        raise click.UsageError(f"{INFRASTRUCTURE} needs either '--release' or '--archived'.")

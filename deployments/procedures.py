@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
 from rollback.cache.plans import ClearCachePlan
@@ -12,6 +12,7 @@ from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
 from rollback.frontends.plans import RedeployFrontendPlan
 from rollback.frontends.rerun_plans import RerunWorkflowPlan
+from rollback.infrastructure.plans import RollBackInfrastructurePlan
 from rollback.migrations.plans import DowngradePlan
 from rollback.plans import Plan
 from rollback.releases import load_manifest
@@ -36,12 +37,29 @@ PLANS: dict[str, type[Plan]] = {
     "clear-cache": ClearCachePlan,
     "revert-resource": RevertResourcePlan,
     "archive": ArchivePlan,
+    "roll-back-infrastructure": RollBackInfrastructurePlan,
 }
 """What each procedure plans; every procedure that keeps a run is here."""
 RESTORE, UNDO_RESTORE, DOWNGRADE = "restore-database", "undo-restore-database", "downgrade-database"
 REDEPLOY_FRONTEND, RERUN_WORKFLOW = "redeploy-frontend", "rerun-frontend-workflow"
 CLEAR_CACHE = "clear-cache"
 REVERT, ARCHIVE = "revert-resource", "archive"
+INFRASTRUCTURE = "roll-back-infrastructure"
+
+OWN: dict[str, tuple[str, ...]] = {
+    RESTORE: ("restore_point", "stop_writes", "waive"),
+    UNDO_RESTORE: ("restore",),
+    DOWNGRADE: ("target", "rehearse", "waive"),
+    REDEPLOY_FRONTEND: ("release", "frontends"),
+    RERUN_WORKFLOW: ("release",),
+    CLEAR_CACHE: ("patterns", "everything", "explicitly", "restart"),
+    INFRASTRUCTURE: ("release", "archived"),
+    REVERT: ("resource", "archive", "from_git", "only"),
+    ARCHIVE: (),
+}
+"""What the flows take besides what all take; those of the backend take a release, and some a window to watch."""
+LEFT_OUT = ("stop_writes", "rehearse", "watch_minutes")
+"""The platform file or the flow decides on these where they are not asked for; other texts are empty then."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,8 @@ class Request:
     """Where its earlier configuration is, instead of in an archive."""
     only: tuple[str, ...] = ()
     """Property paths that come back; none for all."""
+    archived: str | None = None
+    """The run of which the replaced template is deployed again."""
 
     @property
     def deployment(self) -> str:
@@ -88,45 +108,21 @@ class Request:
 
     def parameters(self) -> dict[str, Any]:
         """As the flow takes them."""
-        parameters: dict[str, Any] = {
-            "environment": self.environment,
-            "reason": self.reason,
-            "dry_run": self.dry_run,
-            "resume": self.resume or "",
-        }
-        if self.procedure == RESTORE:
-            parameters |= {"restore_point": self.restore_point or "", "waive": list(self.waive)}
-            if self.stop_writes is not None:
-                parameters["stop_writes"] = self.stop_writes.value
-            return parameters
-        if self.procedure == UNDO_RESTORE:
-            return parameters | {"restore": self.restore or ""}
-        if self.procedure == DOWNGRADE:
-            return parameters | {"target": self.target or "", "rehearse": self.rehearse, "waive": list(self.waive)}
-        if self.procedure == CLEAR_CACHE:
-            return parameters | {
-                "patterns": list(self.patterns),
-                "everything": self.everything,
-                "explicitly": list(self.explicitly),
-                "restart": self.restart,
-            }
-        if self.procedure == ARCHIVE:
-            return parameters
-        if self.procedure == REVERT:
-            own = {"resource": self.resource, "archive": self.archive, "from_git": self.from_git}
-            return parameters | {name: value or "" for name, value in own.items()} | {"only": list(self.only)}
-        parameters["release"] = self.release or ""
-        if self.procedure == REDEPLOY_FRONTEND:
-            parameters["frontends"] = list(self.frontends)
-        if self.watch_minutes is not None:
-            parameters["watch_minutes"] = self.watch_minutes
-        return parameters
+        own = OWN.get(self.procedure, ("release", "watch_minutes"))
+        asked = {name: getattr(self, name) for name in ("environment", "reason", "dry_run", "resume", *own)}
+        return {name: _as_json(value) for name, value in asked.items() if value is not None or name not in LEFT_OUT}
 
     def resuming(self, store: Store) -> "Request":
         """The same, with the release of the run that is gone on with."""
         if self.resume is None:
             return self
         return replace(self, release=store.get(self.resume).header.release)
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(cast("tuple[str, ...]", value))
+    return "" if value is None else value
 
 
 def flow_of(procedure: str) -> "Flow[..., Any]":
@@ -149,6 +145,8 @@ def check(settings: Settings, request: Request) -> Request:
         settings.repository_on_github()
     elif request.procedure == CLEAR_CACHE:
         settings.cache(request.environment)
+    elif request.procedure == INFRASTRUCTURE:
+        settings.infrastructure(request.environment)
     elif request.release is not None:
         manifest.digest_of(request.release)
     return request.resuming(open_store(settings))

@@ -12,7 +12,7 @@ from deployments.procedures import Request, open_store, plan_of
 from rollback.expectations import usual_seconds
 from rollback.journal import Journal
 from rollback.outcomes import EndState
-from rollback.plans import Plan
+from rollback.plans import Difference, Plan
 from rollback.report import MARK, seconds
 from rollback.runs import Outcome, RunFolder
 from rollback.settings import Settings
@@ -122,12 +122,33 @@ def print_plan(plan: Plan) -> None:
     click.echo("")
     for name, value in plan.facts():
         _echo(f"  {name}: {value}", indent=4)
+    _print_differences(plan)
     for title, lines in (("Good to know", plan.warnings), ("Seen while planning", plan.observations)):
         if lines:
             click.echo(f"\n{title}:")
             for line in lines:
                 _echo(f"  - {line}", indent=4)
     click.echo(f"\nPlan {plan.hash[:12]}, made {plan.made_at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _print_differences(plan: Plan) -> None:
+    """What changes, property by property: high risk first, known noise last and grey."""
+    differences = plan.differences()
+    if differences:
+        click.echo("\nWhat changes:")
+    for number, each in enumerate(differences):
+        if number == 0 or differences[number - 1].resource != each.resource:
+            click.echo(f"  {each.resource}")
+        mark = "!" if each.high else "~"
+        whole = f"    {mark} {each.change}{f' {each.path}' if each.path else ''}{_from_to(each)}"
+        reason = each.high or each.noise
+        text = f"{whole}{f'  [{reason}]' if reason else ''}"
+        click.echo(click.style(text, dim=True) if each.noise else click.style(text, bold=bool(each.high)))
+
+
+def _from_to(difference: Difference) -> str:
+    told = [difference.before, difference.after] if difference.path else [difference.after]
+    return f": {' → '.join(each or 'nothing' for each in told)}" if any(told) else ""
 
 
 def _echo(text: str, *, indent: int) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
     from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
+    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.identity.aio import DefaultAzureCredential
 
 SCOPE = "https://management.azure.com/.default"
@@ -121,9 +122,13 @@ class AzureConnection:
         return str(jwt.decode(token.token, options={"verify_signature": False})["oid"])
 
     @asynccontextmanager
-    async def client(self, kind: type[Client]) -> AsyncGenerator[Client]:
-        """An SDK client of this subscription, closed at the end of the block."""
+    async def client(self, kind: type[Client], *, once: bool = False) -> AsyncGenerator[Client]:
+        """An SDK client of this subscription, closed at the end of the block.
+
+        `once`: no request is repeated below the SDK either; see `one_try_transport`.
+        """
         make: Any = kind
+        own: dict[str, Any] = {"transport": one_try_transport()} if once else {}
         async with make(
             self.credential,
             self.settings.subscription_id,
@@ -134,8 +139,33 @@ class AzureConnection:
             polling_interval=1,
             authentication_policy=_authentication(self.credential),
             per_retry_policies=[throttling.policy(self.throttle)],
+            **own,
         ) as client:
             yield client
+
+
+def one_try_transport() -> "AsyncHttpTransport[Any, Any]":
+    """A transport that sends what it is told to once.
+
+    aiohttp repeats a PUT by itself where the connection ends before the answer: a repeated PUT of a secret makes a
+    second version, one of an ARM deployment deploys twice. It does so for two of its errors only: others stay what
+    they are.
+    """
+    import aiohttp
+    from azure.core.pipeline import transport
+
+    async def once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        try:
+            return await handler(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise aiohttp.ClientConnectionError(str(error)) from error
+
+    session = aiohttp.ClientSession(
+        trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, middlewares=(once,)
+    )
+    # The package makes this class when it is asked for, so that its type is not known.
+    make: Any = transport.AioHttpTransport
+    return make(session=session, session_owner=True)
 
 
 @asynccontextmanager

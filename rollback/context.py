@@ -21,6 +21,7 @@ from rollback.frontends.pages import Browser
 from rollback.frontends.static_sites import StaticSites
 from rollback.github import connection as github
 from rollback.github.connection import GitHubConnection
+from rollback.infrastructure.deployments import Deployments
 from rollback.journal import Event, Journal
 from rollback.key_vault import KeyVault
 from rollback.lease import HeldLease
@@ -80,6 +81,7 @@ class Run:
         self._resources: Resources | None = None
         self._browser: Browser | None = None
         self._github: GitHubConnection | None = None
+        self._deployments: Deployments | None = None
 
     @property
     def backend(self) -> Backend:
@@ -141,6 +143,14 @@ class Run:
         if self._resources is None:
             self._resources = await self._stack.enter_async_context(Resources(await self.connection()))
         return self._resources
+
+    async def deployments(self) -> Deployments:
+        """The ARM deployments to the scope of the environment's infrastructure; raises `NoInfrastructure`."""
+        if self._deployments is None:
+            settings = self.settings.infrastructure(self.header.environment)
+            found = Deployments(await self.connection(), settings)
+            self._deployments = await self._stack.enter_async_context(found)
+        return self._deployments
 
     async def browser(self) -> Browser:
         """What asks for pages as users do."""

@@ -73,6 +73,30 @@ class NoMigrations(Refused):
     """The platform file does not say how the environment runs alembic."""
 
 
+class NoInfrastructure(Refused):
+    """The platform file does not say which template the environment is deployed from."""
+
+
+class TemplateUnfit(Refused):
+    """A template or its parameters cannot be used: missing, not compiled, not understood, or refused by Azure."""
+
+
+class PolicyDenied(Refused):
+    """A policy of the subscription forbids what would be deployed; names it."""
+
+
+class QuotaExceeded(Refused):
+    """The subscription's quota does not allow what would be deployed."""
+
+
+class ResourceLocked(Refused):
+    """A lock forbids the change; names it."""
+
+
+class ArchiveMissing(Refused):
+    """The run archived no template that could be deployed again."""
+
+
 class NoFrontends(Refused):
     """The platform file knows no such frontend, or no workflow that deploys it."""
 
@@ -102,7 +126,7 @@ class GitHubLimited(Transient):
 
 
 class DeploymentFailed(Permanent):
-    """A deployment of a frontend ended as failed; says why."""
+    """A deployment ended as failed; says why."""
 
 
 class DowngradeUnfit(Refused):
@@ -255,10 +279,6 @@ class MaintenanceNotSeen(Permanent):
 
 class ResourceIdInvalid(Refused):
     """What was given is no resource id, or of a resource that does not belong to the environment."""
-
-
-class ResourceLocked(Refused):
-    """A lock keeps the resource from being changed; names it."""
 
 
 class NoEarlierState(Refused):

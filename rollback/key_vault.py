@@ -7,17 +7,23 @@ Source: Key Vault REST API 7.5 and later (`azure-keyvault-secrets` 4.12).
 
 from contextlib import AsyncExitStack
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, SecretStr
 
-from rollback.azure import LONGEST_RETRY_WAIT_SECONDS, ONE_TRY, AzureConnection, azure_error, our_errors
+from rollback.azure import (
+    LONGEST_RETRY_WAIT_SECONDS,
+    ONE_TRY,
+    AzureConnection,
+    azure_error,
+    one_try_transport,
+    our_errors,
+)
 from rollback.errors import PermissionMissing, ResourceMissing, RollbackError, SecretUnusable
 from rollback.models import Model
 from rollback.permissions import GET_SECRET
 
 if TYPE_CHECKING:
-    from azure.core.pipeline.transport import AsyncHttpTransport
     from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
 
@@ -47,7 +53,7 @@ class KeyVault:
         from azure.keyvault.secrets.aio import SecretClient
 
         settings = self._connection.settings
-        transport = await self._stack.enter_async_context(_one_try_transport())
+        transport = await self._stack.enter_async_context(one_try_transport())
         client = SecretClient(
             f"https://{self.vault}.vault.azure.net",
             self._connection.credential,
@@ -107,29 +113,6 @@ class KeyVault:
                 expires_on=before.expires,
                 **ONE_TRY,
             )
-
-
-def _one_try_transport() -> "AsyncHttpTransport[Any, Any]":
-    """A transport that sends what it is told to once.
-
-    aiohttp repeats a PUT by itself where the connection ends before the answer, and a repeated PUT of a secret makes
-    a second version. It does so for two of its errors only: others stay what they are.
-    """
-    import aiohttp
-    from azure.core.pipeline import transport
-
-    async def once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        try:
-            return await handler(request)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise aiohttp.ClientConnectionError(str(error)) from error
-
-    session = aiohttp.ClientSession(
-        trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, middlewares=(once,)
-    )
-    # The package makes this class when it is asked for, so that its type is not known.
-    make: Any = transport.AioHttpTransport
-    return make(session=session, session_owner=True)
 
 
 def _to_version(found: "KeyVaultSecret") -> SecretVersion:

@@ -1,9 +1,11 @@
-"""Which Azure actions each procedure uses: what the custom role grants, and what a plan checks first.
+"""Which Azure actions each procedure uses: what the custom roles grant, and what a plan checks first.
 
 `deployments/role.json` is made of exactly these, and `deployments/role-rehearsal.json` of those for rehearsals, which
-are granted in a resource group of their own. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
+are granted in a resource group of their own; `deployments/role-infrastructure.json` is for who rolls infrastructure
+back: it may write all that the template has. Source: learn.microsoft.com, "Azure permissions for Web and Mobile".
 """
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
@@ -110,6 +112,40 @@ REHEARSE = (
     "Microsoft.DBforPostgreSQL/locations/operationResults/read",
 )
 """Those in the resource group for rehearsals, and nowhere else: here servers are deleted."""
+DEPLOY_TEMPLATES = (
+    READ_PERMISSIONS,
+    "Microsoft.Resources/deployments/read",
+    "Microsoft.Resources/deployments/write",
+    "Microsoft.Resources/deployments/validate/action",
+    "Microsoft.Resources/deployments/whatIf/action",
+    "Microsoft.Resources/deployments/exportTemplate/action",
+    "Microsoft.Resources/deployments/operations/read",
+    "Microsoft.Resources/deployments/operationstatuses/read",
+    "Microsoft.Authorization/locks/read",
+)
+"""Those on deployments themselves. On what a template deploys Azure asks for each type's own: see `type_actions`."""
+INFRASTRUCTURE = (*DEPLOY_TEMPLATES, *READ_SETTINGS)
+"""With what what-if does not read by itself."""
+TEMPLATE_TYPES = (
+    "Microsoft.Authorization/locks",
+    "Microsoft.Cache/redis",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.DBforPostgreSQL/flexibleServers/configurations",
+    "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules",
+    "Microsoft.Insights/components",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.KeyVault/vaults/secrets",
+    "Microsoft.Resources/subscriptions/resourceGroups",
+    "Microsoft.Storage/storageAccounts",
+    "Microsoft.Web/serverfarms",
+    "Microsoft.Web/sites",
+    "Microsoft.Web/sites/config",
+    "Microsoft.Web/sites/slots",
+    "Microsoft.Web/staticSites",
+)
+"""Those of the platform's own template, for `deployments/role-infrastructure.json`."""
+LISTED_BY_TEMPLATE = ("Microsoft.Cache/redis/listKeys/action",)
+"""What its list functions ask for."""
 
 GET_SECRET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"  # noqa: S105 - an action's name
 SET_SECRET = "Microsoft.KeyVault/vaults/secrets/setSecret/action"  # noqa: S105 - an action's name
@@ -207,6 +243,11 @@ CACHE_ACTIONS: dict[CacheKind, tuple[str, ...]] = {
 
 SERVER_ACTIONS: dict[str, tuple[str, ...]] = {"restore-database": SERVERS, "undo-restore-database": FENCE_SERVERS}
 """The same on its database server."""
+
+
+def type_actions(types: Iterable[str]) -> tuple[str, ...]:
+    """What Azure asks for to deploy resources of these types, and to say before what that would change."""
+    return tuple(sorted(f"{each}/{verb}" for each in {*types} for verb in ("read", "write")))
 
 
 async def check_granted(

@@ -25,6 +25,22 @@ class PlannedStep(Model):
     """How long it should take, Azure's part included; none where nobody knows."""
 
 
+class Difference(Model):
+    """One line of what a plan changes, property by property, for people."""
+
+    resource: str
+    change: str
+    """What happens to it, in Azure's word."""
+    path: str = ""
+    """The property's; empty for the resource as a whole."""
+    before: str = ""
+    after: str = ""
+    high: str = ""
+    """Why it is of high risk; empty where it is not."""
+    noise: str = ""
+    """Why it means nothing; empty where it counts."""
+
+
 class Plan(Model):
     """The base of all plans. Planning only reads; every relative word has become an absolute value."""
 
@@ -89,6 +105,10 @@ class Plan(Model):
 
     already_there: bool = False
     """Whether the goal is reached before anything is done."""
+
+    def differences(self) -> tuple[Difference, ...]:
+        """What changes, property by property, where the plan knows it: high risk first, noise last."""
+        return ()
 
     def afterwards(self) -> tuple[str, ...]:
         """What is left to people when it is done."""

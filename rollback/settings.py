@@ -22,14 +22,18 @@ from rollback.errors import (
     NoDatabase,
     NoFrontends,
     NoGitHub,
+    NoInfrastructure,
     NoMigrations,
     SettingsInvalid,
     UnknownEnvironment,
 )
 from rollback.frontends.settings import Frontend
 from rollback.github.settings import GitHub, Workflow
+from rollback.infrastructure.settings import Infrastructure
+from rollback.migrations.settings import Migrations
 from rollback.models import Model
 from rollback.platform_file import DEFAULT_STATE, find_platform_file, read_toml, state_directory
+from rollback.resources.settings import Archive
 
 
 class VersionEvidence(Model):
@@ -172,46 +176,6 @@ class Database(Model):
     """For comparing both servers and writing the rows that would be lost."""
 
 
-class MigrationWay(StrEnum):
-    """Where alembic is run."""
-
-    SSH = "ssh"
-    """In a slot whose image has the current revision's file, through App Service's tunnel."""
-    WORKTREE = "worktree"
-    """On the machine of the run, in a clean git worktree of the release that has it."""
-
-
-class Migrations(Model):
-    """How the schema of an environment's database is taken down: by alembic, as the platform's releases have it."""
-
-    way: MigrationWay = MigrationWay.SSH
-    folder: str = "/app"
-    """Where alembic.ini is in the image."""
-    path: str = ""
-    """Where alembic.ini is in the repository; empty for its root."""
-    command: tuple[str, ...] = Field(default=("python", "-m", "alembic"), min_length=1)
-    """Runs alembic: a program, and what stands before alembic's own arguments."""
-    url_variable: str = Field(default="DATABASE_URL", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """The environment variable that alembic's env.py reads the database's URL from."""
-    lock_timeout_seconds: float = Field(default=5.0, gt=0, le=600)
-    """A statement that waits longer for a lock gives up: behind a waiting DDL statement everybody waits."""
-    within_seconds: float = Field(default=300, gt=0, le=7200)
-    """How long a downgrade that did not get its locks is tried again."""
-    rehearsal_resource_group: str = ""
-    """Where scratch servers are made, and deleted again; the credential may delete servers there and nowhere else."""
-
-
-class Archive(Model):
-    """Where the environment's resources are, and how many archives of their configuration are kept."""
-
-    resource_groups: tuple[str, ...] = ()
-    """Besides those that the environment's other tables name."""
-    keep: int = Field(default=90, ge=2)
-    """Archives; the oldest beyond are removed."""
-    settle_seconds: float = Field(default=20, ge=0.1, le=600)
-    """For a PATCH that was sent without an answer to show, before it is sent again."""
-
-
 class Environment(Model):
     """One environment of the platform; its name is the table's name."""
 
@@ -222,13 +186,14 @@ class Environment(Model):
     workflow: Workflow | None = None
     """Deploys the frontends."""
     cache: Cache | None = None
+    infrastructure: Infrastructure | None = None
     archive: Archive = Archive()
 
     @property
     def resource_groups(self) -> tuple[str, ...]:
         """All that the tables name, without case, in order."""
         named = [self.backend.resource_group, *(each.resource_group for each in self.frontends.values())]
-        named += [self.cache.resource_group] if self.cache else []
+        named += [each.resource_group for each in (self.cache, self.infrastructure) if each and each.resource_group]
         return tuple({each.lower(): each for each in (*named, *self.archive.resource_groups)}.values())
 
 
@@ -360,6 +325,17 @@ class Settings(Model):
                 remedy=f"Name its file in environments.{environment}.workflow of {self.file}.",
             )
         return workflow
+
+    def infrastructure(self, environment: str) -> Infrastructure:
+        """The environment's template; raises `UnknownEnvironment`, or `NoInfrastructure` where the file has none."""
+        _ = self.backend(environment)
+        infrastructure = self.environments[environment].infrastructure
+        if infrastructure is None:
+            raise NoInfrastructure(
+                f"Which template '{environment}' is deployed from is not known.",
+                remedy=f"Name deployment and template in environments.{environment}.infrastructure of {self.file}.",
+            )
+        return infrastructure
 
     def repository_on_github(self) -> GitHub:
         """The platform's repository; raises `NoGitHub` where the file names none."""

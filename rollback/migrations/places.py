@@ -14,12 +14,12 @@ from rollback.context import Run
 from rollback.errors import AzureUnreachable, ResourceMissing
 from rollback.migrations.models import Down
 from rollback.migrations.plans import DowngradePlan
+from rollback.migrations.settings import Migrations, MigrationWay
 from rollback.migrations.ways.ssh import SshWay
 from rollback.migrations.ways.tunnel import scm_host
 from rollback.migrations.ways.way import Way, WayUnfit
 from rollback.migrations.ways.worktree import WorktreeWay
 from rollback.programs.repository import worktree
-from rollback.settings import Migrations, MigrationWay
 from rollback.slots import PRODUCTION, Slot
 
 

@@ -169,6 +169,16 @@ def test_wrong_usage_ends_with_2_and_starts_nothing(
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("arguments", [(), ("--release", V2, "--archived", "1f6c20ab")])
+def test_infrastructure_goes_back_to_a_release_or_to_what_a_run_archived(
+    rollback: Callable[..., Ended], arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    ended = rollback("run", "roll-back-infrastructure", "-e", "production", *REASON, *arguments)
+    assert ended.status == 2
+    assert "needs either '--release' or '--archived'" in ended.err
+    assert not (tmp_path / "state").exists()
+
+
 def test_without_a_server_it_says_so_and_does_the_same_by_itself(rollback: Callable[..., Ended], world: World) -> None:
     ended = rollback(*RUN, "production", *REASON, fresh=True)
     assert ended.status == 0, ended.err

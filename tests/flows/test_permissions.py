@@ -30,19 +30,24 @@ from rollback.permissions import (
     CHECK_NAME,
     DATA_ACTIONS,
     FRONTEND_ACTIONS,
+    INFRASTRUCTURE,
+    LISTED_BY_TEMPLATE,
     READ_PERMISSIONS,
     READ_VAULT,
     REHEARSE,
     REHEARSE_SOURCE,
     REVERT,
     SERVER_ACTIONS,
+    TEMPLATE_TYPES,
     check_granted_in_group,
+    type_actions,
 )
 from rollback.settings import load_settings
 from sandbox.control import Control
 
 ROLE_FILE = ROOT / "deployments" / "role.json"
 REHEARSAL_ROLE_FILE = ROOT / "deployments" / "role-rehearsal.json"
+INFRASTRUCTURE_ROLE_FILE = ROOT / "deployments" / "role-infrastructure.json"
 REHEARSAL_GROUP = "fundrbolt-rehearsal-rg"
 ROLL_BACK = "roll-back-backend"
 
@@ -55,6 +60,13 @@ def test_the_role_grants_exactly_what_the_procedures_use() -> None:
     assert set(role["DataActions"]) == set(DATA_ACTIONS)
     assert role["NotActions"] == []
     assert not [each for each in role["Actions"] if each.startswith("Microsoft.DBforPostgreSQL/flexibleServers/delete")]
+
+
+def test_the_role_for_infrastructure_grants_what_deployments_and_the_platforms_template_need() -> None:
+    role = json.loads(INFRASTRUCTURE_ROLE_FILE.read_text(encoding="utf-8"))
+    assert set(role["Actions"]) == {*INFRASTRUCTURE, *LISTED_BY_TEMPLATE, *type_actions(TEMPLATE_TYPES)}
+    assert role["DataActions"] == role["NotActions"] == role["NotDataActions"] == []
+    assert not [each for each in role["Actions"] if each.endswith("/delete") or "*" in each]
 
 
 def test_the_role_for_rehearsals_grants_exactly_what_they_use_and_in_their_group_only() -> None:

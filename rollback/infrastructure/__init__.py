@@ -1,0 +1,1 @@
+"""Infrastructure: an earlier release's ARM template, what Azure says it would change, and its deployment."""

@@ -1,0 +1,170 @@
+"""The next deployment does not point the app back to an old database."""
+
+from typing import Any
+
+import pytest
+
+from rollback.errors import WrongDatabase
+from rollback.infrastructure.database_guard import InUse, check
+from rollback.postgres.url import DatabaseUrl
+
+GROUP = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/rg/providers"
+SECRET = f"{GROUP}/Microsoft.KeyVault/vaults/kv/secrets/database-url"
+SITE = f"{GROUP}/Microsoft.Web/sites/api"
+PASSWORD = "s3cret-of-the-database"  # noqa: S105 - a test's
+HERE = f"postgresql://app:{PASSWORD}@db-restored.postgres.database.azure.com:5432/fund"
+OLD = f"postgresql://app:{PASSWORD}@db.postgres.database.azure.com:5432/fund"
+HOSTS = {name: f"{name}.postgres.database.azure.com" for name in ("db", "db-restored")}
+NOW = InUse("kv", "database-url", "v7", DatabaseUrl.parse(HERE), "DATABASE_URL", HOSTS)
+WRITES = {
+    "parameters": {"databaseUrl": {"type": "securestring"}},
+    "resources": [
+        {
+            "type": "Microsoft.KeyVault/vaults/secrets",
+            "name": "[format('{0}/{1}', 'kv', 'database-url')]",
+            "properties": {"value": "[parameters('databaseUrl')]"},
+        }
+    ],
+}
+
+
+def changed(resource: str, after: Any, kind: str = "Modify") -> dict[str, Any]:
+    return {"changeType": kind, "resourceId": resource, "after": after}
+
+
+def setting(name: str, value: Any) -> dict[str, Any]:
+    return changed(SITE, {"properties": {"siteConfig": {"appSettings": [{"name": name, "value": value}]}}})
+
+
+def refused(*changes: dict[str, Any], template: dict[str, Any] | None = None, **parameters: Any) -> WrongDatabase:
+    given = {name: {"value": value} for name, value in parameters.items()}
+    with pytest.raises(WrongDatabase) as error:
+        check(changes, template or {}, given, NOW)
+    assert PASSWORD not in str(error.value)
+    assert error.value.remedy
+    return error.value
+
+
+def test_a_template_that_touches_nothing_of_it_is_let_through() -> None:
+    assert check([changed(f"{GROUP}/Microsoft.Cache/redis/x", {})], {}, {}, NOW) == []
+
+
+def test_a_secret_that_would_name_the_old_server_is_refused_by_host_only() -> None:
+    error = refused(changed(SECRET, {"properties": {"value": OLD}}))
+    assert "host 'db.postgres.database.azure.com'" in error.message
+    assert "'db-restored.postgres.database.azure.com' now" in error.message
+
+
+def test_a_masked_secret_is_followed_to_its_parameter() -> None:
+    masked = changed(SECRET, {"properties": {"value": "*******"}})
+    assert check([masked], WRITES, {"databaseUrl": {"value": HERE}}, NOW)
+    refused(masked, template=WRITES, databaseUrl=OLD)
+
+
+@pytest.mark.parametrize("scope", ["inner", "outer"])
+def test_it_is_followed_into_a_deployment_within(scope: str) -> None:
+    inner = {
+        "type": "Microsoft.Resources/deployments",
+        "name": "app",
+        "properties": {
+            "expressionEvaluationOptions": {"scope": scope},
+            "parameters": {"databaseUrl": {"value": "[parameters('url')]"}},
+            "template": WRITES
+            if scope == "inner"
+            else {"resources": [{**WRITES["resources"][0], "properties": {"value": "[parameters('url')]"}}]},  # type: ignore[dict-item]
+        },
+    }
+    whole = {"parameters": {"url": {"type": "securestring"}}, "resources": [inner]}
+    masked = changed(SECRET, {"properties": {}})
+    assert check([masked], whole, {"url": {"value": HERE}}, NOW)
+    refused(masked, template=whole, url=OLD)
+
+
+def test_what_cannot_be_told_is_refused() -> None:
+    computed = {"properties": {"value": "[format('postgresql://{0}/fund', reference('db').fqdn)]"}}
+    error = refused(changed(SECRET, computed), template={"resources": [{**WRITES["resources"][0], **computed}]})
+    assert "cannot be told" in error.message
+    assert "secret_parameters" in error.remedy
+    refused(changed(SECRET, None))
+
+
+FORMATTED = (
+    "[format('postgresql://app:{0}@{1}:5432/fund', parameters('appPassword'), "
+    "reference(resourceId('Microsoft.DBforPostgreSQL/flexibleServers', parameters('databaseServer')), "
+    "'2022-12-01').fullyQualifiedDomainName)]"
+)
+
+
+def composed(server: str, password: str, value: str = FORMATTED) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A template that puts the URL together from a password and a server's host."""
+    whole = {"resources": [{**WRITES["resources"][0], "properties": {"value": value}}]}
+    return whole, {"databaseServer": {"value": server}, "appPassword": {"value": password}}
+
+
+def test_a_url_that_is_put_together_is_evaluated_with_the_server_in_use() -> None:
+    assert check([changed(SECRET, {"properties": {"value": FORMATTED}})], *composed("db-restored", PASSWORD), NOW)
+
+
+def test_a_url_that_is_put_together_of_another_server_is_refused() -> None:
+    for server, words in (("db", "point the app back: it writes host 'db.postgres"), ("other", "cannot be told")):
+        whole, given = composed(server, PASSWORD)
+        with pytest.raises(WrongDatabase, match=words):
+            check([changed(SECRET, {"properties": {"value": FORMATTED}})], whole, given, NOW)
+
+
+def test_another_password_than_the_one_in_use_is_refused() -> None:
+    whole, given = composed("db-restored", "another-password")
+    with pytest.raises(WrongDatabase, match="another role or password") as error:
+        check([changed(SECRET, {"properties": {}})], whole, given, NOW)
+    assert "another-password" not in str(error.value)
+
+
+def test_a_secret_that_is_in_no_change_of_the_template_is_not_asked_for() -> None:
+    assert check([changed(SECRET, None, kind="Ignore")], {}, {}, NOW) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/database-url)",
+        "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/database-url/)",
+        "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/database-url/v7)",
+        "@Microsoft.KeyVault(VaultName=kv;SecretName=database-url)",
+        "[format('@Microsoft.KeyVault(SecretUri={0}secrets/database-url)', reference('kv').vaultUri)]",
+        HERE,
+    ],
+)
+def test_a_setting_that_leads_to_the_database_of_now_is_let_through(value: str) -> None:
+    assert check([setting("DATABASE_URL", value)], {}, {}, NOW)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/database-url/v6)",
+        "@Microsoft.KeyVault(SecretUri=https://kv.vault.azure.net/secrets/old-database-url)",
+        "@Microsoft.KeyVault(VaultName=other;SecretName=database-url)",
+        "[parameters('x')]",
+        OLD,
+        None,
+    ],
+)
+def test_a_setting_that_leads_elsewhere_is_refused(value: str | None) -> None:
+    refused(setting("DATABASE_URL", value))
+
+
+def test_a_url_of_another_setting_is_looked_at_too() -> None:
+    refused(setting("REPORTING_DATABASE", OLD))
+
+
+def test_settings_of_their_own_resource_are_looked_at() -> None:
+    resource = f"{SITE}/slots/staging/config/appsettings"
+    refused(changed(resource, {"properties": {"DATABASE_URL": OLD}}))
+
+
+def test_an_old_server_of_the_template_is_refused() -> None:
+    server = changed(f"{GROUP}/Microsoft.DBforPostgreSQL/flexibleServers/db", {}, kind="NoChange")
+    error = refused(server)
+    assert "database server 'db', and the app uses 'db-restored'" in error.message
+    restored = changed(f"{GROUP}/Microsoft.DBforPostgreSQL/flexibleServers/db-restored", {}, kind="NoChange")
+    assert check([server, restored], {}, {}, NOW)
