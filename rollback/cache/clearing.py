@@ -105,9 +105,9 @@ class Clearing:
 
     def _progress(self, clock: float) -> str:
         speed = self.tally.scanned / max(clock - self._began, 1e-3)
-        left = max(0, self.plan.keys - self.tally.scanned) / speed if speed else 0
+        left = max(0, self.plan.total - self.tally.scanned) / speed if speed else 0
         return (
-            f"{self.tally.scanned:,} of some {self.plan.keys:,} keys looked at, {self.tally.deleted:,} deleted, "
+            f"{self.tally.scanned:,} of some {self.plan.total:,} keys looked at, {self.tally.deleted:,} deleted, "
             f"{speed:,.0f} keys/s, about {left:.0f} s left."
         )
 

@@ -26,14 +26,15 @@ class Count(Model):
 
     what: str
     """A pattern."""
-    keys: int
+    number: int
+    """Of keys."""
     margin: int | None = None
     """With 95 % confidence it is so many more or fewer; none where each was counted."""
 
     @property
     def words(self) -> str:
         """For people."""
-        return f"{self.keys:,}" if self.margin is None else f"about {self.keys:,} ± {self.margin:,}"
+        return f"{self.number:,}" if self.margin is None else f"about {self.number:,} ± {self.margin:,}"
 
 
 @dataclass
@@ -56,10 +57,10 @@ class Counted:
     def estimate(self, what: str, seen: int) -> Count:
         """How many there are in all."""
         if not self.sampled:
-            return Count(what=what, keys=seen)
+            return Count(what=what, number=seen)
         share = seen / self.scanned
         spread = SIGMAS * math.sqrt(share * (1 - share) / self.scanned) if seen else RULE_OF_THREE / self.scanned
-        return Count(what=what, keys=round(share * self.total), margin=math.ceil(spread * self.total))
+        return Count(what=what, number=round(share * self.total), margin=math.ceil(spread * self.total))
 
     @property
     def words(self) -> str:

@@ -58,7 +58,7 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
         app=run.backend.app,
         version=topology.version,
         primaries=tuple(each.name for each in topology.primaries),
-        keys=topology.keys,
+        total=topology.keys,
         counts=counts,
         spared=tuple(counted.estimate(each, keys) for each, keys in counted.spared.items()),
         noticed=_noticed(settings, counted),
@@ -85,9 +85,9 @@ async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
     if (account.host, account.port) != (made.host, made.port):
         raise PlanIsStale(f"Cache '{made.cache}' is at {account.host}:{account.port} now.", remedy="Plan again.")
     topology = await cache.find()
-    if topology.keys > max(MORE_KEYS_SHARE * made.keys, made.keys + MORE_KEYS):
+    if topology.keys > max(MORE_KEYS_SHARE * made.total, made.total + MORE_KEYS):
         raise PlanIsStale(
-            f"Cache '{made.cache}' has {topology.keys:,} keys; the plan told of {made.keys:,}.",
+            f"Cache '{made.cache}' has {topology.keys:,} keys; the plan told of {made.total:,}.",
             remedy="Look at what fills it, then plan again.",
         )
     if made.everything and made.guards:
@@ -120,12 +120,12 @@ def _noticed(settings: Cache, counted: Counted) -> tuple[Noticed, ...]:
     """Who notices, by the platform file's words; revoked tokens are told whatever it says."""
     effects = dict.fromkeys(settings.revocations, REVOKED) | settings.effects
     told = [
-        Noticed(effect=effect, keys=counted.estimate(pattern, counted.noticed[pattern]))
+        Noticed(effect=effect, count=counted.estimate(pattern, counted.noticed[pattern]))
         for pattern, effect in effects.items()
         if counted.noticed[pattern]
     ]
     told += [
-        Noticed(effect=UNKNOWN_EFFECT, keys=counted.estimate(pattern, keys))
+        Noticed(effect=UNKNOWN_EFFECT, count=counted.estimate(pattern, keys))
         for pattern, keys in counted.unnoticed.items()
     ]
     return tuple(told)

@@ -15,7 +15,7 @@ class Noticed(Model):
     """What people notice of the keys that go."""
 
     effect: str
-    keys: Count
+    count: Count
 
 
 class ClearCachePlan(Plan):
@@ -43,7 +43,7 @@ class ClearCachePlan(Plan):
     version: str
     """The server's."""
     primaries: tuple[str, ...]
-    keys: int
+    total: int
     """In the whole cache, by DBSIZE, when the plan is made."""
     counts: tuple[Count, ...]
     spared: tuple[Count, ...]
@@ -57,7 +57,7 @@ class ClearCachePlan(Plan):
 
     def binding(self) -> dict[str, Any]:
         """Targets and facts; keys come and go, and a failover does not change which are meant."""
-        volatile = ("version", "primaries", "keys", "counts", "spared", "noticed", "counted", "seconds", "rate")
+        volatile = ("version", "primaries", "total", "counts", "spared", "noticed", "counted", "seconds", "rate")
         return {name: value for name, value in super().binding().items() if name not in volatile}
 
     @property
@@ -112,13 +112,17 @@ class ClearCachePlan(Plan):
         return [
             ("Cache", f"{self.cache} ({self.kind}), {self.host}:{self.port}, {self.version}"),
             ("Primaries", ", ".join(self.primaries)),
-            ("Keys in all", f"{self.keys:,}"),
+            ("Keys in all", f"{self.total:,}"),
             *([("HIGH RISK", f"revoked tokens become valid again: {revoked}")] if revoked else []),
             *((f"Deleted: {each.what}", f"{each.words} keys") for each in self.counts),
             ("Counted by", self.counted),
-            *((f"Kept: {each.what}", f"{each.words} keys that a pattern matches") for each in self.spared if each.keys),
+            *(
+                (f"Kept: {each.what}", f"{each.words} keys that a pattern matches")
+                for each in self.spared
+                if each.number
+            ),
             ("Never deleted", ", ".join(self.guards) or "nothing is declared"),
-            *(("Who notices", f"{each.effect} ({each.keys.what}: {each.keys.words})") for each in self.noticed),
+            *(("Who notices", f"{each.effect} ({each.count.what}: {each.count.words})") for each in self.noticed),
             ("Takes", f"about {self.seconds:.1f} s; {self.rate}"),
             ("Restart", f"production of {self.app}" if self.restart else "not asked for"),
         ]

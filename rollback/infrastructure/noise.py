@@ -9,7 +9,8 @@ NO_EFFECT, DELETE = "NoEffect", "Delete"
 _READ_ONLY = re.compile(
     r"(?:^|\.)(?:etag|systemData|provisioningState|createdTime|creationTime|lastModifiedTime\w*|fullyQualifiedDomainName"
     r"|defaultHostName|hostNames|enabledHostNames|outboundIpAddresses|possibleOutboundIpAddresses|resourceGuid"
-    r"|privateEndpointConnections|hostNameSslStates|uniqueId|principalId|tenantId|usageState|availabilityState)(?:$|[.\[])"
+    r"|privateEndpointConnections|hostNameSslStates|uniqueId|usageState|availabilityState)(?:$|[.\[])"
+    r"|^identity\.(?:principalId|tenantId)$"
 )
 _PARAMETER = re.compile(r"\[parameters\('[^']+'\)\]")
 """Where what-if leaves a parameter unresolved, it is a secret one."""

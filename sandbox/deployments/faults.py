@@ -116,7 +116,7 @@ KINDS = [
         "Somebody locks a scope.",
         {
             "scope": Option("a group's name, or a resource's id", "fundrbolt-production-rg"),
-            "level": Option("", "ReadOnly"),
+            "level": Option("ReadOnly or CanNotDelete", "ReadOnly"),
         },
         _lock,
         _unlock,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_names import APP, GROUP, PRODUCTION_HOST, SITE, STAGING_HOST
+from azure_names import APP, GROUP, PRODUCTION_HOST, SITE, STAGING_HOST, SUBSCRIPTION
 
 from sandbox.control import Control
 from sandbox.errors import SandboxError
@@ -272,7 +272,11 @@ def test_setting_a_lasting_fault_again_replaces_it(control):
     assert control.status().sites["production"].slots["production"].ramp_up_rules == []
 
 
+STORAGE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Storage/storageAccounts"
+RECEIPTS = f"{STORAGE}/fundrboltreceipts"
 NEEDS = {
+    "arm-drift": {"id": RECEIPTS},
+    "arm-resource-gone": {"id": RECEIPTS},
     "deny": {"action": "*/write"},
     "redeploy": {"release": "v1.2.1"},
     **{f"kv-secret-{what}": {"name": "github-token"} for what in ("disabled", "deleted", "expired")},

@@ -30,9 +30,9 @@ async def test_a_big_cache_is_counted_from_a_sample_that_says_how_far_off_it_may
     estimated = counted.estimate("session:*", counted.matched["session:*"])
     assert estimated.margin is not None
     assert 100 < estimated.margin < 400
-    assert abs(estimated.keys - 28_000) < 3 * estimated.margin
+    assert abs(estimated.number - 28_000) < 3 * estimated.margin
     none = counted.estimate("cache:*", counted.matched["cache:*"])
-    assert none.keys == 0
+    assert none.number == 0
     assert none.margin == 6
 
 

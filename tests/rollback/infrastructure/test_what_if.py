@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from rollback.infrastructure import judging, noise
 from rollback.infrastructure.blinding import Blinding
 from rollback.infrastructure.what_if import ChangeKind, ResourceChange, read_changes
@@ -134,6 +136,21 @@ def test_an_expression_that_azure_did_not_evaluate_is_noise_with_its_reason() ->
     (change,) = read(modified(SITE, property_change("properties.clientAffinity", "a", expression)))
     assert change.properties[0].noise == "Azure evaluates this expression only when it deploys"
     assert not change.counts
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "marked"),
+    [
+        ("Microsoft.Authorization/roleAssignments", "properties.principalId", False),
+        ("Microsoft.KeyVault/vaults", "properties.tenantId", False),
+        ("Microsoft.Web/sites", "identity.principalId", True),
+        ("Microsoft.Web/sites", "identity.tenantId", True),
+    ],
+)
+def test_whose_identity_is_changed_is_noise_only_where_azure_gives_it(kind: str, path: str, *, marked: bool) -> None:
+    target = f"/subscriptions/s/resourceGroups/g/providers/{kind}/x"
+    (change,) = read(modified(target, property_change(path, "a", "b")))
+    assert bool(change.properties[0].noise) is marked
 
 
 def test_a_list_is_no_expression() -> None:
