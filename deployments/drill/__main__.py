@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from deployments.drill import backend, cache, database, frontend, migration
+from deployments.drill import backend, cache, database, frontend, infrastructure, migration
 from deployments.local_platform import ROOT, LocalPlatform
 from rollback.errors import RollbackError
 
@@ -33,6 +33,7 @@ MODES: dict[str, Rehearsal] = {
     "migration": migration.rehearse,
     "frontend": frontend.rehearse,
     "cache": cache.rehearse,
+    "infrastructure": infrastructure.rehearse,
 }
 
 
