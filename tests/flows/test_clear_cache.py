@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
+from approving import WaitingRun
+from azure_names import STAGING_HOST
 from clearing import ALL, DEFAULTS, PAGES, QUEUES, REPORTS, REVOKED, SESSIONS, Books, clear, quick_cache_file, results
 from support import World
 
+from flows.clear_cache import clear_cache
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
 from rollback.settings import load_settings
@@ -117,6 +121,29 @@ async def test_revoked_tokens_are_high_risk_and_need_a_person_whatever_the_rules
     assert plan.counts[0].number == REVOKED
     assert ("HIGH RISK", "revoked tokens become valid again: jwt_blacklist:*") in plan.facts()
     assert load_settings().approval.requirement(plan).words.startswith("signed by two people")
+
+
+async def test_a_revoked_token_is_valid_again_once_two_people_have_signed_and_not_before(
+    books: Books, world: World
+) -> None:
+    asked = {"patterns": ("jwt_blacklist:*",), "explicitly": ("jwt_blacklist:*",), "restart": False}
+    async with httpx.AsyncClient(base_url=f"https://{STAGING_HOST}/api/v1", timeout=30) as user:
+        token = (await user.post("/sessions", json={})).json()["token"]
+        user.headers["Authorization"] = f"Bearer {token}"
+        assert (await user.get("/me")).status_code == 200
+        assert (await user.post("/logout")).status_code == 204
+        run = await WaitingRun(world, books.state, flow=clear_cache, **asked).waits()
+        assert (await run.offer("lead")).accepted
+        assert (await user.get("/me")).status_code == 401
+        assert books.keys("jwt_blacklist:*") == REVOKED + 1
+        await run.waits()
+        assert (await run.offer("second")).accepted
+        outcome = await run.task
+        assert outcome.end_state is EndState.CLEARED, outcome
+        assert (await user.get("/me")).status_code == 200
+    assert len(outcome.approvals) == 2
+    assert books.keys("jwt_blacklist:*") == 0
+    assert any("Revoked tokens are valid again" in each for each in outcome.next_steps)
 
 
 async def test_clearing_it_again_finds_nothing_and_touches_nothing(books: Books) -> None:
