@@ -54,7 +54,7 @@ check_key_vault() {
     same "keyvault set-policy" "get list" "$("$az" keyvault set-policy --name fundrbolt-legacy-kv \
         --object-id 66666666-6666-4666-8666-000000000004 --secret-permissions get list \
         --query 'properties.accessPolicies[-1].permissions.secrets' --output tsv | xargs)"
-    same "references refreshed through az rest" "Resolved Resolved" "$("$az" rest --method post --url \
+    same "references refreshed through az rest" "Resolved Resolved Resolved" "$("$az" rest --method post --url \
         "/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/fundrbolt-production-rg/providers/Microsoft.Web/sites/fundrbolt-production-api/config/configreferences/appsettings/refresh?api-version=2022-03-01" \
         --query 'value[].properties.status' --output tsv | xargs)"
 }
