@@ -221,6 +221,8 @@ RUNS: dict[str, tuple[EndState, Callable[[Script], None], str]] = {
     "restored-not-verified": (EndState.RESTORED_NOT_VERIFIED, _not_verified, "Restored, but not verified."),
     "downgraded": (EndState.DOWNGRADED, _rolled_back, "production's schema is at revision d95a3b1e7f08."),
     "downgraded-not-verified": (EndState.DOWNGRADED_NOT_VERIFIED, _not_verified, "Downgraded, but not verified."),
+    "cleared": (EndState.CLEARED, _rolled_back, "The keys of cache:* that there were are gone."),
+    "cleared-not-verified": (EndState.CLEARED_NOT_VERIFIED, _not_verified, "Cleared, but not verified."),
     "archived": (EndState.ARCHIVED, _planned, "production's 20 resources are archived."),
     "archived-not-all": (EndState.ARCHIVED_NOT_ALL, _planned, "Done, but not of all: 2 could not be read."),
     "taken-back": (EndState.TAKEN_BACK, _rolled_back, "v1.2.4 turned bad; production serves v1.2.2 again."),

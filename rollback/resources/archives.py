@@ -21,7 +21,7 @@ from rollback.resources.ids import ResourceId
 
 INDEX = "index.json"
 REPLACED = "-before-"
-_NAME = "%Y-%m-%dT%H%M%SZ"
+_NAME = "%Y-%m-%dT%H%M%S"
 LONGEST_NAME = 60
 
 
@@ -62,7 +62,7 @@ class Index(Model):
 
 def name_of(at: datetime) -> str:
     """What the archive of an instant is called."""
-    return f"{at:{_NAME}}"
+    return f"{at:{_NAME}}.{at.microsecond // 1000:03}Z"
 
 
 def replaced_by(run: str, at: datetime) -> str:
@@ -91,7 +91,7 @@ class Archives:
         """The archive of that name, or whose name begins so; raises `NoEarlierState`."""
         wanted = name.strip().replace(":", "")
         known = self.all_names()
-        found = [wanted] if wanted in known else [each for each in known if each.startswith(wanted)]
+        found = [wanted] if wanted in known else [each for each in known if each.startswith(wanted.removesuffix("Z"))]
         if len(found) != 1:
             what = "Several archives begin" if found else "No archive begins"
             raise NoEarlierState(

@@ -50,10 +50,10 @@ def test_archives_are_listed_with_what_changed_between_them(
     keep(settings, 3, replaced=True)
     show_archives(settings, "production", None, as_json=False)
     assert lines(capsys) == [
-        "  2026-03-04T031700Z-before-1f6c20ab  app as it was before run 1f6c20ab",
-        "  2026-03-03T031700Z  1 resources, 1 changed",
-        "  2026-03-02T031700Z  1 resources, 0 changed, 1 could not be read",
-        "  2026-03-01T031700Z  1 resources",
+        "  2026-03-04T031700.000Z-before-1f6c20ab  app as it was before run 1f6c20ab",
+        "  2026-03-03T031700.000Z  1 resources, 1 changed",
+        "  2026-03-02T031700.000Z  1 resources, 0 changed, 1 could not be read",
+        "  2026-03-01T031700.000Z  1 resources",
     ]
     show_archives(settings, "production", ID.upper().replace("/SUBSCRIPTIONS", "/subscriptions"), as_json=True)
     told = json.loads(capsys.readouterr().out)["archives"]
@@ -74,7 +74,7 @@ def test_a_shell_offers_archives_and_the_resources_in_the_newest(settings: Setti
     context.params["environment"] = "production"
     parameter = click.Option(["--archive"])
     offered = [each.value for each in offered_archives(context, parameter, "2026-03")]
-    assert offered == ["2026-03-02T031700Z", "2026-03-01T031700Z"]
+    assert offered == ["2026-03-02T031700.000Z", "2026-03-01T031700.000Z"]
     assert [each.value for each in offered_resources(context, parameter, "/subscr")] == [ID]
     context.params["environment"] = "dev"
     assert offered_resources(context, parameter, "") == []

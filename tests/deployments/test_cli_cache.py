@@ -24,7 +24,10 @@ def test_a_plan_of_patterns_counts_and_touches_nothing(run, world: World) -> Non
     ended = run("plan", "--pattern", "session:*", "--pattern", "cache:donations:*", "--no-restart", "--json")
     assert ended.status == 0, ended
     plan = json.loads(ended.out)["plan"]
-    assert [(each["what"], each["keys"]) for each in plan["counts"]] == [("session:*", 300), ("cache:donations:*", 60)]
+    assert [(each["what"], each["number"]) for each in plan["counts"]] == [
+        ("session:*", 300),
+        ("cache:donations:*", 60),
+    ]
     assert plan["restart"] is False
     assert world.control.cache_keys("production") == ALL
 

@@ -2,17 +2,22 @@
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.callables import parameter_schema
+from pydantic import BaseModel
 from support import ROOT
 
 import flows
 import tasks
+from deployments.procedures import PLANS
+from rollback.plans import Plan
 
 HEADINGS = ["Trigger", "Preconditions", "Steps", "Undo", "Targets", "Approver", "Triage notes"]
 
@@ -92,3 +97,19 @@ def test_every_file_of_flows_is_a_procedure() -> None:
 def test_a_form_offers_the_environments_of_the_platform_file(module: object, flow: Flow) -> None:
     form = parameter_schema(flow.fn)
     assert form.properties["environment"]["enum"] == ["production", "staging", "dev"]
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """A model, and those that its fields are made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models_in(field.annotation)
+    for each in get_args(annotation):
+        yield from models_in(each)
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_prefect_can_look_into_a_plan(plan: type[Plan]) -> None:
+    # It takes whatever has `keys` for a dictionary.
+    assert [each.__name__ for each in models_in(plan) if "keys" in each.model_fields] == []

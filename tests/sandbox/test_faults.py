@@ -275,8 +275,9 @@ def test_setting_a_lasting_fault_again_replaces_it(control):
 STORAGE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Storage/storageAccounts"
 RECEIPTS = f"{STORAGE}/fundrboltreceipts"
 NEEDS = {
-    "arm-drift": {"id": RECEIPTS},
+    "arm-drift": {"id": RECEIPTS, "tag": "by-hand", "value": "yes"},
     "arm-resource-gone": {"id": RECEIPTS},
+    "whatif-unsupported": {"type": "Microsoft.Storage/storageAccounts"},
     "deny": {"action": "*/write"},
     "redeploy": {"release": "v1.2.1"},
     **{f"kv-secret-{what}": {"name": "github-token"} for what in ("disabled", "deleted", "expired")},

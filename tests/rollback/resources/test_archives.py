@@ -33,7 +33,7 @@ def keep(archives: Archives, days: int = 0, **properties: object) -> str:
 
 def test_a_resource_is_found_again_however_its_id_is_written(archives: Archives) -> None:
     name = keep(archives, alwaysOn=True)
-    assert name == "2026-03-01T031700Z"
+    assert name == "2026-03-01T031700.000Z"
     found = archives.read(name, ResourceId.parse(ID.upper().replace("/SUBSCRIPTIONS", "/subscriptions")))
     assert found == resource(alwaysOn=True)
     assert archives.read(name, ResourceId.parse(f"{ID}2")) is None
