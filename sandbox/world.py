@@ -38,6 +38,8 @@ T = TypeVar("T")
 SLOW_START = "slow-start"
 NEVER_RESTARTS = "instance-never-restarts"
 
+CANCEL_AGAIN_SECONDS = 1.0
+
 BASE_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 """Nothing of the sandbox's own environment."""
 
@@ -107,10 +109,12 @@ class World:
     async def cancel_background(self) -> None:
         """End everything that `start` began, and the processes that faults and people in containers brought."""
         await asyncio.gather(self.guests.end_all(), self.shells.end_all())
-        tasks = list(self._background)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = set(self._background)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # Python 3.11's `wait_for`, with which redis-py sends, can lose a cancellation.
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_SECONDS)
 
     def places(self, site: Site) -> list[Place]:
         """Where processes of `site` run."""

@@ -89,8 +89,7 @@ class Caches:
     async def running(self, cache: Cache) -> list[Node]:
         """The cache's nodes, with what the cache holds, taking commands."""
         nodes = self.nodes(cache)
-        if all(each.pid is not None for each in nodes):
-            return nodes
+        # Whoever comes while they start waits: a process is not yet a node that answers.
         async with self._locks[cache.name]:
             if any(each.pid is None for each in nodes):
                 is_new = not any(each.folder.exists() for each in nodes)
@@ -208,10 +207,16 @@ def _upstream_ports(cache: Cache) -> list[int]:
 
 
 async def _serving(cache: Cache, nodes: list[Node]) -> None:
-    """Wait until a cluster's nodes have found each other."""
+    """Wait until a cluster's nodes have found each other, and tell the ports that clients connect to."""
     if cache.kind != "managed":
         return
     async with asyncio.timeout(CLUSTER_SECONDS):
         for node in nodes:
-            while (await node.client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110 - the node tells nobody
+            while not await _is_serving(cache, node):  # noqa: ASYNC110 - the node tells nobody
                 await asyncio.sleep(POLL_SECONDS)
+
+
+async def _is_serving(cache: Cache, node: Node) -> bool:
+    state = await node.client.execute_command("CLUSTER INFO")
+    slots = await node.client.execute_command("CLUSTER SLOTS")
+    return state["cluster_state"] == "ok" and {port for _, _, (_, port, *_) in slots} == {*PORTS[cache.kind]}

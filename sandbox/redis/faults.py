@@ -90,14 +90,19 @@ async def _write(world: World, fault: Fault) -> None:
     cache = _cache(world, fault)
     fault.options["cache"] = cache.name
     await world.caches.running(cache)
+    await _write_session(world, cache)
     world.start(_go_on_writing(world, cache, number(fault, "milliseconds") / 1000))
+
+
+async def _write_session(world: World, cache: Cache) -> None:
+    written = json.dumps({"donor": "somebody"})
+    await world.caches.write(cache, [("SET", f"session:{uuid4().hex}", written, "EX", SESSION_SECONDS)])
 
 
 async def _go_on_writing(world: World, cache: Cache, seconds: float) -> None:
     await asyncio.sleep(seconds)
     while any(each.name == WRITES and each.options["cache"] == cache.name for each in world.state.faults):
-        written = json.dumps({"donor": "somebody"})
-        await world.caches.write(cache, [("SET", f"session:{uuid4().hex}", written, "EX", SESSION_SECONDS)])
+        await _write_session(world, cache)
         await asyncio.sleep(seconds)
 
 

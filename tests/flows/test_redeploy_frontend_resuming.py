@@ -4,10 +4,10 @@ import asyncio
 import json
 from pathlib import Path
 
-import psutil
 import pytest
 from dying import begin, run_killed_at
 from frontends import ADMIN, WEB, Frontends, frontends_file, redeploy, worktrees
+from processes import is_alive
 from support import V1, V2, World
 
 from flows.redeploy_frontend import redeploy_frontend
@@ -83,10 +83,10 @@ async def test_a_script_of_a_killed_run_is_ended_and_run_again(frontends: Fronte
         process.kill()
         process.join(WAIT_SECONDS)
     left = int(marker.read_text())
-    assert psutil.pid_exists(left)
+    assert is_alive(left)
     outcome = await redeploy(resume=frontends.store.latest(1)[0].header.run)
     assert outcome.end_state is EndState.ROLLED_BACK, outcome
-    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+    assert not is_alive(left)
     assert frontends.deployed() == {WEB: 1, ADMIN: 0}
     assert worktrees() == []
 

@@ -16,7 +16,7 @@ from azure_names import SITE, SUBSCRIPTION
 from caches import Caches
 from database_servers import Database, Servers
 from githubkit import GitHub
-from support import Sandbox
+from support import Sandbox, connections, until_closed
 
 from sandbox.control import Control
 
@@ -40,9 +40,12 @@ def environment(running_sandbox: Sandbox) -> dict[str, str]:
 async def credential(control: Control, environment: dict[str, str]) -> AsyncIterator[ClientSecretCredential]:
     names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
     who, ca = [environment[name] for name in names], environment["SSL_CERT_FILE"]
+    before = connections()
     # aiohttp reads SSL_CERT_FILE once, when it is imported: for this process that is before there is a sandbox.
     async with ClientSecretCredential(*who, connection_verify=ca) as made:
         yield made
+    # Every client of a test is made with it, and closed before: none may be left to garbage collection.
+    await until_closed(before)
 
 
 @pytest.fixture

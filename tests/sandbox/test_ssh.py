@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from azure_names import APP, SITE
+from processes import is_alive
 
 from sandbox.control import Control
 from sandbox.fundrbolt.releases import HEADS
@@ -112,7 +113,7 @@ async def url(https: httpx.AsyncClient, control: Control) -> str:
 def ended() -> Callable[[int], Awaitable[None]]:
     async def wait(pid: int) -> None:
         async with asyncio.timeout(SECONDS):
-            while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110 - of another's child nobody tells
+            while is_alive(pid):  # noqa: ASYNC110 - of another's child nobody tells
                 await asyncio.sleep(0.02)
 
     return wait

@@ -4,12 +4,11 @@ import asyncio
 import os
 import resource
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
+from processes import wait_until_gone
 
 from rollback.errors import SettingsInvalid
 from rollback.migrations.ways.way import Ended, WayUnfit
@@ -117,14 +116,6 @@ async def test_a_hundred_megabytes_of_output_do_not_fill_the_memory(tmp_path: Pa
     assert ended.tail == (*[line] * (KEPT_LINES - 1), "last")
     assert len(lines) < 2000
     assert grown_kib < 32_000
-
-
-def wait_until_gone(pid: int) -> None:
-    """Ended counts, whether or not somebody has fetched its status."""
-    ends = time.monotonic() + 30
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < ends, "it lives on"
-        time.sleep(0.01)
 
 
 async def test_cancelled_it_interrupts_and_leaves_none_of_its_group(tmp_path: Path) -> None:
