@@ -19,7 +19,7 @@ install: .venv/installed  ## A virtual environment with exactly the versions of 
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-drill: install   ## Rehearse on the sandbox, in the foreground; MODE=rollback (the default), deployment, database, migration or frontend
+drill: install   ## Rehearse on the sandbox, in the foreground; MODE=rollback (the default), deployment, database, migration, frontend, cache or infrastructure
 	@$(BIN)/python -m deployments.drill --mode $(MODE)
 
 up: install      ## Sandbox, Prefect server with UI, and worker, until Ctrl-C
