@@ -217,7 +217,7 @@ def with_own(asked: "Request", options: Mapping[str, Any]) -> "Request":
     """The request with what only its procedure takes."""
     from dataclasses import replace
 
-    from rollback.settings import StopWrites
+    from rollback.database.settings import StopWrites
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     taken = TAKES.get(asked.procedure, ())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rollback.backend_plans import DeployPlan, RedeployPlan, SwapPlan
 from rollback.cache.plans import ClearCachePlan
 from rollback.database.plans import RestorePlan
+from rollback.database.settings import StopWrites
 from rollback.database.undo_plans import UndoRestorePlan
 from rollback.errors import SettingsInvalid
 from rollback.frontends.plans import RedeployFrontendPlan
@@ -19,7 +20,7 @@ from rollback.releases import load_manifest
 from rollback.resources.archive_plans import ArchivePlan
 from rollback.resources.revert_plans import RevertResourcePlan
 from rollback.runs import RunFolder, Store
-from rollback.settings import Settings, StopWrites
+from rollback.settings import Settings
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -40,9 +40,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from rollback.database.plans import RestorePlan
+from rollback.database.settings import StopWrites
 from rollback.errors import RollbackError
 from rollback.runs import Outcome
-from rollback.settings import EnvironmentName, StopWrites
+from rollback.settings import EnvironmentName
 from tasks import approvals, consumers, key_vault, postgres, runs
 
 RTO_TARGET_SECONDS = 3600

@@ -15,6 +15,7 @@ from rollback.azure import AzureConnection
 from rollback.cache.client import RedisCache
 from rollback.database.consumers import Apps
 from rollback.database.servers import FlexibleServers
+from rollback.database.settings import Database
 from rollback.errors import FoundBad, LeaseLost, RollbackError
 from rollback.frontends import pages
 from rollback.frontends.pages import Browser
@@ -29,7 +30,7 @@ from rollback.measurements import Mark, Measurements
 from rollback.releases import Manifest
 from rollback.resources.by_id import Resources
 from rollback.runs import RunFolder, RunHeader, Store
-from rollback.settings import Backend, Database, Settings
+from rollback.settings import Backend, Settings
 
 MEASURE_BEFORE = timedelta(minutes=15)
 MEASURE_SECONDS = 5.0

@@ -11,12 +11,12 @@ from rollback.database.moves import MovePlan
 from rollback.database.parity import Parity
 from rollback.database.plans import COMPARE, EXPORT, FENCE, MATCH, PROVE, RESTORE, RestorePlan
 from rollback.database.restoring import Restorer, wait_until_it_answers
+from rollback.database.settings import StopWrites
 from rollback.database.undo_plans import FENCE_RESTORED, OPEN, UndoRestorePlan
 from rollback.database.weighing import Weighed
 from rollback.errors import RollbackError, TakenBack
 from rollback.models import now
 from rollback.report.words import seconds
-from rollback.settings import StopWrites
 from tasks import step
 
 LIFT, CLOSE = "Lift the fence", "Fence the old server again"

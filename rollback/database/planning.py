@@ -11,12 +11,12 @@ from rollback.database import signing_in
 from rollback.database.loss import estimate
 from rollback.database.models import READ_ONLY, Server, ServerId
 from rollback.database.plans import RestorePlan
+from rollback.database.settings import StopWrites
 from rollback.database.surveying import Survey
 from rollback.errors import PermissionMissing, Refused, RestorePointInvalid
 from rollback.models import now
 from rollback.permissions import ACTIONS, CHECK_NAME, SERVER_ACTIONS
 from rollback.postgres.url import DatabaseUrl
-from rollback.settings import StopWrites
 from rollback.slots import PRODUCTION
 
 PROCEDURE = "restore-database"

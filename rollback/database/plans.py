@@ -6,9 +6,9 @@ from typing import ClassVar
 from rollback.database.bill import Bill
 from rollback.database.models import ServerId
 from rollback.database.moves import MovePlan
+from rollback.database.settings import StopWrites
 from rollback.outcomes import EndState
 from rollback.plans import PlannedStep
-from rollback.settings import StopWrites
 
 RESTORE, MATCH, COMPARE = "Restore beside", "Match settings", "Compare both servers"
 STOP, FENCE, EXPORT = "Stop writers", "Fence the old server", "Export lost rows"

@@ -14,11 +14,11 @@ from rollback.database import maintenance, own_word, signing_in
 from rollback.database.consumers import Consumer
 from rollback.database.models import Server
 from rollback.database.moves import MovePlan
+from rollback.database.settings import WriteProbe
 from rollback.errors import NotVerified, RollbackError
 from rollback.postgres.session import Session
 from rollback.postgres.sessions import DatabaseSession, list_sessions, sessions_of
 from rollback.probes import Prober
-from rollback.settings import WriteProbe
 from rollback.slots import PRODUCTION
 from rollback.verification import verify_host
 

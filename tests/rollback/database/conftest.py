@@ -8,7 +8,7 @@ from rollback.database.bill import Bill, TableLoss
 from rollback.database.consumers import Consumer
 from rollback.database.models import READ_ONLY, FirewallRule, Parameter, ServerId, ServerSettings
 from rollback.database.plans import RestorePlan
-from rollback.settings import StopWrites
+from rollback.database.settings import StopWrites
 
 GROUP = "fundrbolt-production-rg"
 

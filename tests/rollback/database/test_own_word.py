@@ -9,8 +9,9 @@ from aiohttp import web
 
 from rollback.context import Run
 from rollback.database import own_word
+from rollback.database.settings import Database, HostEvidence
 from rollback.errors import NotVerified
-from rollback.settings import Backend, Database, HostEvidence, Probes
+from rollback.settings import Backend, Probes
 
 HOST = "fundrbolt-production-pg-r2603011002.postgres.database.azure.com"
 SAYS = HostEvidence(path="/health/detailed", json_field="checks.database_host")

@@ -4,7 +4,7 @@ import pytest
 
 from rollback.database.bill import Bill, TableLoss
 from rollback.database.plans import RestorePlan
-from rollback.settings import StopWrites
+from rollback.database.settings import StopWrites
 
 BILL = Bill(tables=(TableLoss(table="donations", inserts=1, updates=2, deletes=3, how="counted"),), how="a test")
 
