@@ -120,10 +120,9 @@ async def until_closed(before: set[int]) -> None:
 
     A loop that is closed first leaves them to garbage collection, which tells of them in the middle of another test.
     """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            while connections() - before:  # noqa: ASYNC110 - of the end of a connection nobody tells
-                await asyncio.sleep(0.01)
+    async with asyncio.timeout(CLOSE_SECONDS):
+        while connections() - before:  # noqa: ASYNC110 - of the end of a connection nobody tells
+            await asyncio.sleep(0.01)
 
 
 def quick_platform_file(

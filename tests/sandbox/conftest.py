@@ -37,15 +37,20 @@ def environment(running_sandbox: Sandbox) -> dict[str, str]:
 
 
 @pytest.fixture
-async def credential(control: Control, environment: dict[str, str]) -> AsyncIterator[ClientSecretCredential]:
+async def all_closed(control: Control) -> AsyncIterator[None]:
+    """What every client needs: it is closed before this ends, and none may be left to garbage collection."""
+    before = connections()
+    yield
+    await until_closed(before)
+
+
+@pytest.fixture
+async def credential(all_closed: None, environment: dict[str, str]) -> AsyncIterator[ClientSecretCredential]:
     names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
     who, ca = [environment[name] for name in names], environment["SSL_CERT_FILE"]
-    before = connections()
     # aiohttp reads SSL_CERT_FILE once, when it is imported: for this process that is before there is a sandbox.
     async with ClientSecretCredential(*who, connection_verify=ca) as made:
         yield made
-    # Every client of a test is made with it, and closed before: none may be left to garbage collection.
-    await until_closed(before)
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def database(control: Control, environment: dict[str, str]) -> Database:
 
 
 @pytest.fixture
-async def https(control: Control) -> AsyncIterator[httpx.AsyncClient]:
+async def https(all_closed: None) -> AsyncIterator[httpx.AsyncClient]:
     """Finds proxy and CA in the environment, like every client."""
     async with httpx.AsyncClient(timeout=30) as client:
         yield client

@@ -2,11 +2,14 @@
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import jwt
 import msal
 import pytest
+import requests
 from azure_names import SITE
 from support import Sandbox
 
@@ -22,14 +25,18 @@ APPROVALS = "api://fundrbolt-rollback/.default"
 APPROVALS_CLIENT = "77777777-7777-4777-8777-777777777777"
 
 
-def client_of(running_sandbox: Sandbox, name: str) -> tuple[msal.PublicClientApplication, dict[str, str]]:
+@contextmanager
+def client_of(running_sandbox: Sandbox, name: str) -> Iterator[tuple[msal.PublicClientApplication, dict[str, str]]]:
     who = environment_of(Folder(running_sandbox.folder), name)
-    return msal.PublicClientApplication(who["AZURE_CLIENT_ID"], authority=AUTHORITY), who
+    with requests.Session() as session:
+        yield msal.PublicClientApplication(who["AZURE_CLIENT_ID"], authority=AUTHORITY, http_client=session), who
 
 
 def sign_in(running_sandbox: Sandbox, name: str, scope: str, password: str | None = None) -> dict[str, object]:
-    client, who = client_of(running_sandbox, name)
-    with pytest.warns(DeprecationWarning, match="deprecated for public client flows"):
+    with (
+        client_of(running_sandbox, name) as (client, who),
+        pytest.warns(DeprecationWarning, match="deprecated for public client flows"),
+    ):
         return client.acquire_token_by_username_password(
             who["AZURE_USERNAME"], password or who["AZURE_PASSWORD"], [scope]
         )
@@ -73,12 +80,12 @@ async def test_a_token_for_azure_is_of_version_one(control, https, running_sandb
 
 
 async def test_a_refresh_token_gets_a_token_for_another_resource_without_the_password(control, https, running_sandbox):
-    client, who = client_of(running_sandbox, "second")
-    with pytest.warns(DeprecationWarning, match="deprecated for public client flows"):
-        client.acquire_token_by_username_password(who["AZURE_USERNAME"], who["AZURE_PASSWORD"], [ARM])
-    [account] = client.get_accounts()
-    assert account["username"] == "second@fundrbolt.com"
-    answer = client.acquire_token_silent([APPROVALS], account)
+    with client_of(running_sandbox, "second") as (client, who):
+        with pytest.warns(DeprecationWarning, match="deprecated for public client flows"):
+            client.acquire_token_by_username_password(who["AZURE_USERNAME"], who["AZURE_PASSWORD"], [ARM])
+        [account] = client.get_accounts()
+        assert account["username"] == "second@fundrbolt.com"
+        answer = client.acquire_token_silent([APPROVALS], account)
     assert (await verified(https, answer["access_token"], APPROVALS_CLIENT))["name"] == "Second"
     [kept] = client.token_cache.search(msal.TokenCache.CredentialType.REFRESH_TOKEN)
     powershell = "1950a258-227b-4e31-a9cf-717495945fc2"

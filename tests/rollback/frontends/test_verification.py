@@ -65,7 +65,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Site]:
     monkeypatch.setattr(verification, "PAUSE_SECONDS", 0.0)
     made, app = Site(), web.Application()
     app.router.add_get("/{path:.*}", made.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)  # one answer never ends
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
