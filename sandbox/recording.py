@@ -25,7 +25,7 @@ SECRET_NAMES = {
     "valueincurrentslot",
     "valueintargetslot",
 }
-SECRET_MAPS = ("/config/appsettings", "/config/connectionstrings")
+SECRET_MAPS = ("/config/appsettings",)
 """Resources whose properties have names that a user chose, and values that nobody else should read."""
 
 

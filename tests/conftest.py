@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import openapi
 import pytest
 from support import ROOT, Sandbox, World, quick_platform_file, sandbox_environment
 
@@ -72,10 +73,25 @@ def _databases_are_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def running_sandbox(sandbox_folder: Path) -> Generator[Sandbox]:
+def record(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path | None]:
+    """What the sandbox is asked and answers: at the end it is held against Microsoft's OpenAPI files, if at hand."""
+    if not openapi.SPECS.is_dir():
+        yield None
+        return
+    file = tmp_path_factory.mktemp("record") / "record.jsonl"
+    file.touch()
+    yield file
+    with file.open(encoding="utf-8") as lines:
+        found = openapi.violations(lines)
+    file.unlink()
+    assert not found, "\n".join(["not as Microsoft describes it:", *found])
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(sandbox_folder: Path, record: Path | None) -> Generator[Sandbox]:
     command = [sys.executable, "-m", "sandbox"]
-    state = ["--state", str(sandbox_folder)]
-    subprocess.run([*command, "up", *state, "--detach"], check=True, cwd=ROOT, capture_output=True)
+    state, recording = ["--state", str(sandbox_folder)], ["--record", str(record)] if record else []
+    subprocess.run([*command, "up", *state, "--detach", *recording], check=True, cwd=ROOT, capture_output=True)
     try:
         yield Sandbox(Control(sandbox_folder), sandbox_environment(sandbox_folder), sandbox_folder)
     finally:
