@@ -84,12 +84,18 @@ class Patterns:
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(dict.fromkeys(patterns))
         alternatives = b"|".join(b"(" + to_regex(each) + b")" for each in self.patterns)
-        self._match = re.compile(alternatives or b"(?!)", re.DOTALL).fullmatch
+        self.match = re.compile(alternatives or b"(?!)", re.DOTALL).fullmatch
+        """Whether one matches a key: `number_of` says which."""
 
     def find(self, key: bytes) -> int | None:
         """The number of the first pattern that matches a key; none where none does."""
-        found = self._match(key)
-        return found.lastindex - 1 if found and found.lastindex else None
+        found = self.match(key)
+        return number_of(found) if found else None
+
+
+def number_of(found: re.Match[bytes]) -> int:
+    """Of the first pattern that matched."""
+    return (found.lastindex or 1) - 1
 
 
 def covers_all(pattern: str) -> bool:

@@ -4,15 +4,14 @@ A SCAN that goes from beginning to end returns every key that is there all the w
 a name that was taken out, or was not seen, has been made since: that is how new keys are told from old ones without
 remembering a single name. It holds for one process of the server, and as long as no slot moves.
 
-Measured (`benchmarks/cache_clearing.py`): pages of 500, and the UNLINK of one page sent with the SCAN of the next.
+Measured (`benchmarks/cache_clearing.py`): pages of 500, the next of which is asked for before one is looked at.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from rollback.cache.patterns import Patterns
+from rollback.cache.patterns import Patterns, number_of
 from rollback.cache.servers import Command, Server
 from rollback.cache.topology import Primary
 
@@ -31,18 +30,13 @@ class Choice:
 
     def split(self, page: Page) -> "Chosen":
         """The keys of a page that are meant, and how many each pattern has."""
-        chosen = Chosen(scanned=len(page))
-        for key in page:
-            pattern = self.wanted.find(key)
-            if pattern is None:
-                continue
-            guard = self.guards.find(key)
-            if guard is None:
-                chosen.meant.append(key)
-                chosen.matched[pattern] += 1
-            else:
-                chosen.spared[guard] += 1
-        return chosen
+        wanted, guards = self.wanted.match, self.guards.match
+        found = [(key, match) for key in page if (match := wanted(key))]
+        kept = [match for key, _ in found if (match := guards(key))]
+        if kept:
+            found = [each for each in found if not guards(each[0])]
+        matched, spared = Counter(number_of(match) for _, match in found), Counter(map(number_of, kept))
+        return Chosen(len(page), [key for key, _ in found], matched, spared)
 
 
 @dataclass
@@ -93,35 +87,61 @@ async def pages(server: Server) -> AsyncGenerator[Page]:
             return
 
 
+@dataclass
+class Batch:
+    """A page's keys that are on their way out, and where the pass is once they are."""
+
+    chosen: Chosen
+    commands: int
+    after: Position
+
+
 async def unlink(
     primary: Primary, choice: Choice, position: Position, tally: Tally, before_batch: Callable[[], None]
 ) -> None:
     """Go on with a pass from its position, and take every key out that is meant.
 
-    `before_batch` is called right before each batch is sent. The position moves when the server
-    has answered: where an error is raised the pass can be gone on with, and at most one batch is sent again.
+    `before_batch` is called right before each batch is sent. The position moves when the server has answered: where an
+    error is raised the pass can be gone on with, and at most two batches are sent again.
     """
+    if position.finished:
+        return
+    sent = deque[Batch]()
+    async with primary.server.exchange() as exchange:
+
+        async def settle() -> None:
+            batch = sent.popleft()
+            tally.add(batch.chosen, sum([await exchange.read() for _ in range(batch.commands)]))
+            position.cursor, position.finished = batch.after.cursor, batch.after.finished
+
+        await exchange.send(("SCAN", position.cursor, "COUNT", PAGE))
+        last = False
+        while not last:
+            # Answers come in order, and the newest batch went out behind the SCAN whose answer is due.
+            if len(sent) == 2:
+                await settle()
+            following, page = await exchange.read()
+            last = int(following) == BEGINNING
+            if not last:
+                await exchange.send(("SCAN", following, "COUNT", PAGE))
+            # While the server looks for the next page.
+            chosen = choice.split(page)
+            commands = _unlinks(chosen.meant, by_slot=bool(primary.slots))
+            if commands:
+                before_batch()
+                await exchange.send(*commands)
+            sent.append(Batch(chosen, len(commands), Position(int(following), finished=last)))
+        while sent:
+            await settle()
+
+
+def _unlinks(keys: Page, *, by_slot: bool) -> list[Command]:
+    """The commands that take keys out: one, or one for each slot."""
     from redis.crc import key_slot
 
-    def commands(keys: Page) -> list[Command]:
-        if not primary.slots:
-            return [("UNLINK", *keys)] if keys else []
-        slots: defaultdict[int, Page] = defaultdict(list)
-        for key in keys:
-            slots[key_slot(key)].append(key)
-        return [("UNLINK", *each) for each in slots.values()]
-
-    cursor, last = position.cursor, position.finished
-    pending = Chosen()
-    while not position.finished:
-        unlinks = commands(pending.meant)
-        if unlinks:
-            before_batch()
-        answers: list[Any] = await primary.server.ask(*unlinks, *([] if last else [("SCAN", cursor, "COUNT", PAGE)]))
-        tally.add(pending, sum(answers[: len(unlinks)]))
-        position.cursor, position.finished = cursor, last
-        if not last:
-            following, page = answers[-1]
-            pending = choice.split(page)
-            cursor = int(following)
-            last = cursor == BEGINNING
+    if not by_slot:
+        return [("UNLINK", *keys)] if keys else []
+    slots: defaultdict[int, Page] = defaultdict(list)
+    for key in keys:
+        slots[key_slot(key)].append(key)
+    return [("UNLINK", *each) for each in slots.values()]

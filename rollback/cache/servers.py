@@ -4,7 +4,8 @@ Commands go out together and their answers are read together. Nothing is repeate
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import certifi
@@ -82,37 +83,20 @@ class Server:
         return [None if isinstance(each, ResponseError) else each for each in await self._exchange(commands)]
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """All answers, refusals among them. A connection that was not read to the end is closed."""
-        import hiredis
-        from redis.exceptions import RedisError
+        """All answers, refusals among them."""
+        async with self.exchange() as exchange:
+            await exchange.send(*commands)
+            return [await exchange.read_any() for _ in commands]
 
-        connection = await self._open()
-        # redis-py packs argument by argument in Python: of a page of keys that would be most of the work.
-        module: Any = hiredis
-        packed = [module.pack_command(each) for each in commands]
-        whole = False
+    @asynccontextmanager
+    async def exchange(self) -> AsyncGenerator["Exchange"]:
+        """Send and read at one's own pace; raises what `ask` does. A connection not read to the end is closed."""
+        exchange = Exchange(self.address, await self._open(), self._seconds)
         try:
-            async with asyncio.timeout(self._seconds):
-                await connection.send_packed_command(packed, check_health=False)
-                answers = [await self._read(connection) for _ in commands]
-            whole = True
-        except (RedisError, OSError, TimeoutError) as error:
-            raise ours(self.address, error) from error
+            yield exchange
         finally:
-            if not whole:
+            if exchange.unread:
                 await self.close()
-        return answers
-
-    @staticmethod
-    async def _read(connection: "AbstractConnection") -> Any:
-        """One answer; a refusal is one too, and does not keep the answers after it from being read."""
-        from redis.exceptions import ResponseError
-
-        made: Any = connection
-        try:
-            return await made.read_response()
-        except ResponseError as error:
-            return error
 
     async def _open(self) -> "AbstractConnection":
         """A connection that is signed in; where neither key is accepted, with the keys as they are now."""
@@ -150,6 +134,58 @@ class Server:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect()
+
+
+class Exchange:
+    """What is sent over one connection, and its answers, in order."""
+
+    def __init__(self, address: Address, connection: "AbstractConnection", seconds: float) -> None:
+        self._address = address
+        self._connection: Any = connection
+        self._seconds = seconds
+        self.unread = 0
+        """How many answers are on their way."""
+
+    async def send(self, *commands: Command) -> None:
+        """Send commands at once. Raises `CacheUnreachable`: they may have happened."""
+        import hiredis
+
+        # redis-py packs argument by argument in Python: of a page of keys that would be most of the work.
+        module: Any = hiredis
+        packed = [module.pack_command(each) for each in commands]
+        self.unread += len(packed)
+        await self._bounded(self._connection.send_packed_command(packed, check_health=False))
+
+    async def read(self) -> Any:
+        """The next answer. Raises like `Server.ask` where it is a refusal, or does not come."""
+        from redis.exceptions import ResponseError
+
+        answer = await self.read_any()
+        if isinstance(answer, ResponseError):
+            raise ours(self._address, answer) from answer
+        return answer
+
+    async def read_any(self) -> Any:
+        """The next answer; a refusal is one, too, and does not keep the answers after it from being read."""
+        from redis.exceptions import ResponseError
+
+        try:
+            answer = await self._bounded(self._connection.read_response())
+        except ResponseError as error:
+            answer = error
+        self.unread -= 1
+        return answer
+
+    async def _bounded(self, work: Awaitable[Any]) -> Any:
+        from redis.exceptions import RedisError, ResponseError
+
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await work
+        except ResponseError:
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            raise ours(self._address, error) from error
 
 
 def _make_connection(address: Address, key: SecretStr) -> "AbstractConnection":
