@@ -9,7 +9,7 @@ SHORTEST_SECRET = 6
 """Shorter values (`true`, `8080`) would blacken words that tell something."""
 
 # A name is looked for from its beginning only: from each of its letters, a long word would take minutes.
-_NAMES = r"(?<![\w-])[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|accountkey|\bsig)[\w-]*"
+_NAMES = r"(?<![\w-])[\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|account_?key|access_?key|\bsig)[\w-]*"
 _PATTERNS = (
     re.compile(r"(?<=://)[^\s/@]+:[^\s/@]+(?=@)"),  # user:password of an address
     re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"),  # a JSON web token

@@ -1,7 +1,8 @@
 """Secrets in templates and in what-if: blackened before anything is kept or shown, and comparable all the same.
 
-What is blackened is known by its value (a parameter from the vault), by its name (a password, a key), or by looking
-like one. A digest with a key of the run's own says whether it is the same, to nobody but the run.
+What is blackened is known by its place (an app's setting, unless it refers to a vault or is too short for a secret), by
+its value (a parameter from the vault), by its name (a password, a key), or by looking like one. A digest with a key of
+the run's own says whether it is the same, to nobody but the run.
 """
 
 import hashlib
@@ -31,11 +32,15 @@ _SECRET_NAME = re.compile(
 _HARMLESS_NAME = re.compile(r"(?i)(?:uri|url|name|id|version|days|enabled|type|permissions)$")
 """What ends so is about a secret, not one."""
 _USER_INFORMATION = re.compile(r"(?<=://)[^\s/@]+(?=@)")
-_SETTING = re.compile(r"^properties\.(?:siteConfig\.appSettings\b|[A-Z0-9_:]+$)")
-"""Where an app's settings are: any of them may hold a key."""
-_RANDOM = re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}")
-"""What looks as if nobody made it up."""
-_EXPRESSION = re.compile(r"\[(?!\[).*\]", re.DOTALL)
+_CONFIG = re.compile(r"microsoft\.web/(?:sites(?:/slots)?|staticsites(?:/builds)?)/config")
+_SETTINGS = frozenset({"appsettings", "functionappsettings", "connectionstrings"})
+"""Configurations that are nothing but an app's settings: any of them may hold a key, whatever it is called."""
+_OF_SITE = re.compile(r"(?i)properties\.(?:siteConfig\.)?(?:appSettings|connectionStrings)\b")
+"""Where a site has the same."""
+_LABELS = ("].name", "].type")
+_EXPRESSION = re.compile(r"\[\s*[A-Za-z_][\w.]*\s*\(.*\]", re.DOTALL)
+"""It begins with a function: a list that is written as JSON is none."""
+_LITERAL = re.compile(r"(?P<named>\b(?:parameters|variables)\(\s*)?'(?P<text>(?:[^']|'')*)'")
 
 
 class Value(Model):
@@ -72,31 +77,32 @@ class Blinding:
         content = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
         return hmac.new(self._key, content.encode(), hashlib.sha256).hexdigest()
 
-    def value(self, raw: Any, path: str, kind: str) -> Value | None:
-        """A property's value without what is secret in it; none where there is none."""
+    def value(self, raw: Any, path: str, kind: str, name: str = "") -> Value | None:
+        """A value of a resource's property without what is secret in it; none where there is none."""
         if raw is None:
             return None
-        shown = self.shown(raw, path, kind)
+        shown = self.shown(raw, path, kind, name)
         text = shown if isinstance(shown, str) else json.dumps(shown, sort_keys=True, ensure_ascii=False)
         whole = shown == raw and len(text) <= MOST_CHARACTERS
         cut = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
         return Value(text=cut, digest="" if whole else self.digest(raw), unresolved=is_expression(raw))
 
-    def shown(self, raw: Any, path: str, kind: str = "") -> Any:
-        """A value of any shape without what is secret in it."""
+    def shown(self, raw: Any, path: str, kind: str = "", name: str = "") -> Any:
+        """A value of any shape without what is secret in it; `kind` and `name`: the resource's."""
         if isinstance(raw, dict):
             content = cast("dict[str, Any]", raw)
             named = f"{path}[{content['name']}]" if isinstance(content.get("name"), str) else path
-            return {name: self.shown(each, f"{named}.{name}", kind) for name, each in content.items()}
+            return {own: self.shown(each, f"{named}.{own}", kind, name) for own, each in content.items()}
         if isinstance(raw, list):
-            return [self.shown(each, path, kind) for each in cast("list[Any]", raw)]
-        if not isinstance(raw, str) or raw.startswith(REFERENCE):
+            return [self.shown(each, path, kind, name) for each in cast("list[Any]", raw)]
+        if isinstance(raw, str) and raw.startswith(REFERENCE):
             return raw
-        if is_expression(raw) or not raw:
-            return self.text(raw)
-        if _is_secret(path, kind):
+        setting = _is_setting(path, kind.lower(), name.lower())
+        if is_expression(raw):
+            return self.text(_without_literals(raw) if setting else raw)
+        if (setting and len(str(raw)) >= SHORTEST_SECRET) or (raw and isinstance(raw, str) and _is_secret(path, kind)):
             return BLACK
-        return self.text(_RANDOM.sub(BLACK, raw) if _is_setting(path, kind) else raw)
+        return self.text(raw) if isinstance(raw, str) else raw
 
     def text(self, text: str) -> str:
         """Text without the secrets that are known, and without what looks like one."""
@@ -110,9 +116,21 @@ def is_expression(raw: Any) -> bool:
     return isinstance(raw, str) and _EXPRESSION.fullmatch(raw) is not None
 
 
-def _is_setting(path: str, kind: str) -> bool:
-    """Whether a property is one of an app's settings."""
-    return kind.lower().startswith("microsoft.web/sites") and _SETTING.search(path) is not None
+def _is_setting(path: str, kind: str, name: str) -> bool:
+    """Whether a property is the value of one of an app's settings or connection strings."""
+    last = name.rpartition("/")[2]
+    if _CONFIG.fullmatch(kind) and last in _SETTINGS:
+        return path.startswith("properties") and not (last == "connectionstrings" and path.endswith(".type"))
+    return kind.startswith("microsoft.web/sites") and bool(_OF_SITE.match(path)) and not path.endswith(_LABELS)
+
+
+def _without_literals(expression: str) -> str:
+    """An expression without its texts, but for names of parameters, variables and types."""
+
+    def told(found: re.Match[str]) -> str:
+        return found[0] if found["named"] or found["text"].startswith("Microsoft.") else f"'{BLACK}'"
+
+    return _LITERAL.sub(told, expression)
 
 
 def _is_secret(path: str, kind: str) -> bool:

@@ -141,15 +141,15 @@ def group_of(resource: str) -> str:
 def _read(raw: RawChange, blinding: Blinding) -> ResourceChange:
     kind = ChangeKind(raw["changeType"])
     resource = str(raw.get("resourceId") or raw.get("symbolicName") or raw.get("identifiers") or "unknown")
-    kind_of_resource = type_of(resource)
+    of = (type_of(resource), name_of(resource))
     pieces: list[PropertyChange] = []
     for piece, path in _flatten(raw.get("delta") or [], "", raw.get("before"), raw.get("after")):
         pieces.append(
             PropertyChange(
                 path=path,
                 kind=str(piece["propertyChangeType"]),
-                before=blinding.value(piece.get("before"), path, kind_of_resource),
-                after=blinding.value(piece.get("after"), path, kind_of_resource),
+                before=blinding.value(piece.get("before"), path, *of),
+                after=blinding.value(piece.get("after"), path, *of),
                 noise=str(piece.get("noise") or ""),
             )
         )

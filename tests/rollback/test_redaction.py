@@ -14,6 +14,7 @@ from rollback.redaction import BLACK, blacken
         ("pushing as ghs_16C7e42F292c6912E7 to main", "16C7e42F292c6912E7"),
         ("github_pat_11ABCDEFG0_abcdefghij is used", "abcdefghij"),
         ("GET https://x/y?sv=1&sig=abc%2F123&se=2", "abc%2F123"),
+        ("Endpoint=sb://x/;SharedAccessKeyName=root;SharedAccessKey=c2VjcmV0MTIz=", "c2VjcmV0MTIz"),
     ],
 )
 def test_what_looks_like_a_secret_is_blackened(line: str, secret: str) -> None:
