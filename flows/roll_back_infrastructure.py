@@ -26,10 +26,11 @@ Approver:
     vault's secret, a site's settings or image.
 
 Triage notes:
-    `refused`: nothing was touched; a lock, a policy, a template, the database, or a what-if that is not the approved
-    one is named. `failed part-way`: what was deployed and what failed is told in full; mend it, then resume: the same
-    template is deployed again. `outcome unknown`: Azure may still deploy; resume, the run looks and goes on waiting.
-    `rolled back, not verified`: it is deployed, and what-if or the app's pages say something else.
+    `refused`: nothing was touched; a lock, a policy, a template, the database, a deployment that is at work, or a
+    what-if that is not the approved one is named. `failed part-way`: what was deployed and what failed is told in full;
+    mend it, then resume: the same template is deployed again. `outcome unknown`: Azure may still deploy; resume, the
+    run looks and goes on waiting. `rolled back, not verified`: it is deployed, and what-if or the app's pages say
+    something else, or somebody else deploys.
 """
 
 from prefect import flow

@@ -73,7 +73,10 @@ class Deployer:
         )
 
     async def _check_again(self) -> Target:
-        """Read and ask everything again: what is sent is what was approved. Raises `PlanIsStale` where it is not."""
+        """Read and ask everything again: what is sent is what was approved, and nobody else deploys.
+
+        Raises `PlanIsStale` or `OperationInProgress` where it is not so.
+        """
         plan = self._plan
         planner = InfrastructurePlanner(self._run)
         target = await planner.read_target(plan.release and plan.commit, plan.archived)
@@ -85,6 +88,7 @@ class Deployer:
             )
         foreseen = await planner.foresee(target)
         self._compare(foreseen.changes, partly=self._was_begun)
+        self._client.require_idle(await self._client.list_named(self._settings.deployment))
         return target
 
     @property

@@ -6,13 +6,13 @@ roll back on error: that would be a deployment in complete mode, which deletes w
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from rollback.azure import ONE_TRY, AzureConnection
-from rollback.errors import Permanent, ResourceMissing, TemplateUnfit
+from rollback.errors import OperationInProgress, Permanent, ResourceMissing, TemplateUnfit
 from rollback.infrastructure.refusals import our_deployment_errors, told
 from rollback.infrastructure.settings import DeploymentScope, Infrastructure
 from rollback.infrastructure.what_if import RawChange
@@ -128,6 +128,17 @@ class Deployments:
             found = [_to_deployment(each) async for each in self._deployments.list_at_scope(self.scope)]
         ours = [each for each in found if each.name == prefix or each.name.startswith(f"{prefix}-")]
         return sorted(ours, key=lambda each: each.at.timestamp() if each.at else 0.0, reverse=True)
+
+    def require_idle(self, history: Iterable[ArmDeployment]) -> None:
+        """Raise `OperationInProgress` where one of these is at work: it would overwrite what we deploy."""
+        at_work = next((each for each in history if not each.ended), None)
+        if at_work is None:
+            return
+        group = f"group cancel --resource-group {self._settings.resource_group}" if self._in_group else "sub cancel"
+        raise OperationInProgress(
+            f"Deployment '{at_work.name}' to {self.where} is {at_work.state.lower()}.",
+            remedy=f"Wait for it to end, or cancel it: az deployment {group} --name {at_work.name}. Then plan again.",
+        )
 
     async def export(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The template of a deployment, and its parameters as Azure keeps them: without secrets."""

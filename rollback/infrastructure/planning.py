@@ -74,16 +74,18 @@ class InfrastructurePlanner:
     async def plan(self, release: str, archived: str, reason: str) -> RollBackInfrastructurePlan:
         """The plan for a tag or commit, or for what a run archived.
 
-        Raises `TemplateUnfit`, `PermissionMissing`, `ResourceLocked`, `WrongDatabase` and what else refuses.
+        Raises `TemplateUnfit`, `OperationInProgress`, `PermissionMissing`, `ResourceLocked`, `WrongDatabase` and what
+        else refuses.
         """
         run, settings = self._run, self._settings
         target = await self.read_target(release, archived)
         client = await run.deployments()
+        history = await client.list_named(settings.deployment)
+        client.require_idle(history)
         name = f"{settings.deployment}-rollback-{run.header.run}"
         await client.validate(name, target.template.body, target.parameters.given)
         foreseen = await self.foresee(target)
         await self._check_permissions(foreseen.changes)
-        history = await client.list_named(settings.deployment)
         replaced = next((each for each in history if each.succeeded), None)
         return RollBackInfrastructurePlan(
             procedure=run.header.procedure,

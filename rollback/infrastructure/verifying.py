@@ -1,7 +1,7 @@
 """That a deployment did what it should: by what-if, by Azure's word on each resource, and by what users get."""
 
 from rollback.context import Run
-from rollback.errors import NotVerified
+from rollback.errors import NotVerified, OperationInProgress
 from rollback.infrastructure.planning import InfrastructurePlanner
 from rollback.infrastructure.plans import RollBackInfrastructurePlan
 from rollback.probes import Prober, connect
@@ -12,7 +12,8 @@ MOST_TOLD = 3
 
 
 async def verify(run: Run, plan: RollBackInfrastructurePlan) -> None:
-    """Raise `NotVerified` where something is left to change, or the app is not healthy."""
+    """Raise `NotVerified` where something is left to change, somebody else deploys, or the app is not healthy."""
+    await _require_idle(run, plan)
     planner = InfrastructurePlanner(run)
     target = await planner.read_target(plan.release and plan.commit, plan.archived)
     foreseen = await planner.foresee(target)
@@ -29,6 +30,14 @@ async def verify(run: Run, plan: RollBackInfrastructurePlan) -> None:
     run.evidence.append(f"what-if finds nothing left to change{f'; known noise in {noise} resources' if noise else ''}")
     run.evidence += foreseen.database
     await _show_health(run)
+
+
+async def _require_idle(run: Run, plan: RollBackInfrastructurePlan) -> None:
+    client = await run.deployments()
+    try:
+        client.require_idle(await client.list_named(run.settings.infrastructure(plan.environment).deployment))
+    except OperationInProgress as error:
+        raise NotVerified(f"{error.message} It may overwrite what is there.", remedy=error.remedy) from error
 
 
 async def _show_health(run: Run) -> None:
