@@ -6,6 +6,7 @@ roll back on error: that would be a deployment in complete mode, which deletes w
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 NESTED = "microsoft.resources/deployments"
 RUN_TAG = "fundrbolt-rollback-run"
 """On a deployment of ours: whose it is."""
+OURS = r"-rollback-[0-9a-f]{8}(-\d+)?"
+"""What a rollback's own deployment has after the platform's name: its run, and which try of it."""
 ENDED = frozenset({"Succeeded", "Failed", "Canceled"})
 MOST_DEPTH = 5
 """Deployments within deployments that are looked into; Azure allows no more."""
@@ -122,11 +125,12 @@ class Deployments:
         except ResourceMissing:
             return None
 
-    async def list_named(self, prefix: str) -> list[ArmDeployment]:
-        """Deployments of this name, or whose name goes on after it with a dash; the newest first."""
+    async def list_named(self, name: str) -> list[ArmDeployment]:
+        """The deployment of this name, of which Azure keeps the last one only, and its rollbacks; the newest first."""
+        named = re.compile(re.escape(name) + f"({OURS})?")
         with our_deployment_errors(f"deployments to {self.where}"):
             found = [_to_deployment(each) async for each in self._deployments.list_at_scope(self.scope)]
-        ours = [each for each in found if each.name == prefix or each.name.startswith(f"{prefix}-")]
+        ours = [each for each in found if named.fullmatch(each.name)]
         return sorted(ours, key=lambda each: each.at.timestamp() if each.at else 0.0, reverse=True)
 
     def require_idle(self, history: Iterable[ArmDeployment]) -> None:

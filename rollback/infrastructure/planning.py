@@ -106,7 +106,7 @@ class InfrastructurePlanner:
             left=await self._find_left(history, foreseen.changes),
             database=foreseen.database,
             already_there=not any(each.counts for each in foreseen.changes),
-            warnings=tuple(_warnings(history, replaced)),
+            warnings=tuple(_warnings(settings.deployment, history, replaced)),
         )
 
     async def read_target(self, release: str, archived: str) -> Target:
@@ -226,7 +226,7 @@ def require_unlocked(changes: tuple[ResourceChange, ...], locks: tuple[Lock, ...
                 )
 
 
-def _warnings(history: list[ArmDeployment], replaced: ArmDeployment | None) -> list[str]:
+def _warnings(deployment: str, history: list[ArmDeployment], replaced: ArmDeployment | None) -> list[str]:
     told: list[str] = []
     if replaced is None:
         told.append(
@@ -236,4 +236,9 @@ def _warnings(history: list[ArmDeployment], replaced: ArmDeployment | None) -> l
     newest = history[0] if history else None
     if newest is not None and not newest.succeeded:
         told.append(f"The newest deployment, '{newest.name}', is {newest.state.lower()}: {newest.failure or 'no word'}")
+    if replaced is not None and deployment in {each.name for each in history[: history.index(replaced)]}:
+        told.append(
+            f"'{deployment}' did not succeed since '{replaced.name}', which is archived: an earlier deployment of that "
+            "name is not known any more. Look whether another template was in place: then name its tag to undo this."
+        )
     return told
