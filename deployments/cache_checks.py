@@ -28,7 +28,22 @@ async def examine(run: Run) -> list[Check]:
     )
     if account.state.lower() not in {"succeeded", "running"}:
         checks.append(Check(MISSING, f"Azure is changing {name}: {account.state}", "Wait until it has ended."))
-    return [*checks, *_check_patterns(run)]
+    return [*checks, *_check_declared(run), *_check_patterns(run)]
+
+
+def _check_declared(run: Run) -> list[Check]:
+    """Whether the platform file says what is never deleted, or that there is nothing of the kind."""
+    settings = run.settings.cache(run.header.environment)
+    where = f"environments.{run.header.environment}.cache"
+    told = {
+        "protected": "no queue is kept",
+        "revocations": f"{', '.join(settings.revocations)} is taken for the lists of revoked tokens",
+    }
+    return [
+        Check(HINT, f"{name} is not said: {what}", f"Say it in {where}; where there is none: {name} = [].")
+        for name, what in told.items()
+        if name not in settings.model_fields_set
+    ]
 
 
 def _check_patterns(run: Run) -> list[Check]:

@@ -93,7 +93,9 @@ def _check(settings: Cache, asked: Asked, pattern: str) -> None:
         return
     remedy = f"Take a narrower one, or name '{pattern}' explicitly"
     if covers_all(pattern):
-        raise PatternRefused(f"'{pattern}' is every key.", remedy=f"{remedy}: what is declared is kept all the same.")
+        raise PatternRefused(
+            f"'{pattern}' is every key, or nearly.", remedy=f"{remedy}: what is declared is kept all the same."
+        )
     for name, declared in settings.guards:
         if pattern == declared:
             raise PatternRefused(f"'{pattern}' is one of {_WORDS[name]}.", remedy="It has to be named explicitly, too.")

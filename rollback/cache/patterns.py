@@ -11,6 +11,8 @@ from functools import cache
 ANY = frozenset(range(256))
 STAR = None
 """Any number of any bytes."""
+MOST_BYTES = 128
+"""A place that more bytes may stand at says nothing, as `[^a]` does."""
 Atom = frozenset[int] | None
 """What stands at one place: one of these bytes, or `STAR`."""
 
@@ -99,8 +101,9 @@ def number_of(found: re.Match[bytes]) -> int:
 
 
 def covers_all(pattern: str) -> bool:
-    """Whether every key matches: nothing but stars."""
-    return set(parse(pattern)) == {STAR}
+    """Whether every key matches, or nearly: a star, and nothing else that says something of a key."""
+    atoms = parse(pattern)
+    return STAR in atoms and all(atom is None or len(atom) > MOST_BYTES for atom in atoms)
 
 
 def overlap(one: str, other: str) -> bool:

@@ -39,8 +39,8 @@ class Cache(Model):
     """What is deleted where nothing else is asked for."""
     protected: tuple[Pattern, ...] = ()
     """Queues and the like: never deleted, whatever is asked for."""
-    revocations: tuple[Pattern, ...] = ()
-    """Lists of revoked tokens, which become valid again: only when named, and high risk."""
+    revocations: tuple[Pattern, ...] = ("jwt_blacklist:*",)
+    """Lists of revoked tokens, which become valid again: only when named, high risk. None where that is said."""
     others: tuple[Pattern, ...] = ()
     """Keys of other applications: only when named."""
     effects: dict[str, str] = Field(default_factory=dict[str, str])
@@ -58,7 +58,7 @@ class Cache(Model):
     def _defaults_spare_what_is_declared(self) -> Self:
         for pattern in self.patterns:
             if covers_all(pattern):
-                raise ValueError(f"patterns: '{pattern}' is every key: it has to be asked for, each time")
+                raise ValueError(f"patterns: '{pattern}' is every key, or nearly: it has to be asked for, each time")
             for name, declared in self.guards:
                 if overlap(pattern, declared):
                     raise ValueError(f"patterns: '{pattern}' reaches '{declared}' of {name}, which is never a default")

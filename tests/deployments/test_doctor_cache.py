@@ -32,3 +32,19 @@ async def test_a_cache_that_lets_nobody_in_is_named_with_what_to_do(
     monkeypatch.setenv("ROLLBACK_CONFIG", str(file))
     assert not await examine("production")
     assert "There is no cache 'elsewhere' in resource group 'fundrbolt-production-rg'" in capsys.readouterr().out
+
+
+async def test_what_the_platform_file_does_not_declare_is_told(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = quick_cache_file(tmp_path)
+    content = file.read_text(encoding="utf-8")
+    for declared in ('protected = ["celery", "queue:*"]', 'revocations = ["jwt_blacklist:*"]'):
+        content = content.replace(declared, "", 1)
+    file.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("ROLLBACK_CONFIG", str(file))
+    assert await examine("production")
+    told = capsys.readouterr().out
+    assert "– production: protected is not said: no queue is kept" in told
+    assert "– production: revocations is not said: jwt_blacklist:* is taken for the lists of revoked tokens" in told
+    assert "revocations = []" in told

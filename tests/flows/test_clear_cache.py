@@ -59,6 +59,8 @@ async def test_a_cluster_of_three_is_cleared_on_every_primary(books: Books) -> N
     ("asked", "why"),
     [
         ({"patterns": ("*",)}, r"'\*' is every key"),
+        ({"patterns": ("?*",)}, r"'?*' is every key"),
+        ({"patterns": ("[^a]*", "a*")}, r"'[^a]*' is every key"),
         ({"patterns": ("",)}, "An empty pattern matches no key"),
         ({"patterns": ("reports:*",)}, "'reports:*' is one of the patterns of other applications"),
         ({"patterns": ("r*",)}, "'r*' reaches 'reports:*'"),
@@ -121,6 +123,19 @@ async def test_revoked_tokens_are_high_risk_and_need_a_person_whatever_the_rules
     assert plan.counts[0].number == REVOKED
     assert ("HIGH RISK", "revoked tokens become valid again: jwt_blacklist:*") in plan.facts()
     assert load_settings().approval.requirement(plan).words.startswith("signed by two people")
+
+
+async def test_revoked_tokens_are_high_risk_where_the_platform_file_does_not_say_that_there_are_any(
+    books: Books, tmp_path: Path
+) -> None:
+    file = tmp_path / "fundrbolt.toml"
+    content = file.read_text(encoding="utf-8").replace('revocations = ["jwt_blacklist:*"]', "")
+    file.write_text(content, encoding="utf-8")
+    refused = await clear(patterns=("jwt_blacklist:*",), dry_run=True)
+    assert refused.end_state is EndState.REFUSED, refused
+    outcome = await clear(patterns=("jwt_blacklist:*",), explicitly=("jwt_blacklist:*",), dry_run=True)
+    plan = books.plan(outcome)
+    assert (plan.risk, plan.needs_person) == ("high", True)
 
 
 async def test_a_revoked_token_is_valid_again_once_two_people_have_signed_and_not_before(

@@ -156,6 +156,8 @@ def test_what_the_file_does_not_know_of_frontends_is_told_with_where_to_say_it(t
     ("patterns", "why"),
     [
         ('["*"]', "it has to be asked for, each time"),
+        ('["?*"]', "it has to be asked for, each time"),
+        ('["[^a]*", "a*"]', "it has to be asked for, each time"),
         ('[""]', "an empty pattern matches no key"),
         ('["jwt_*"]', "reaches 'jwt_blacklist:*' of revocations, which is never a default"),
         ('["jwt_blacklist:*"]', "reaches 'jwt_blacklist:*' of revocations, which is never a default"),
@@ -170,3 +172,13 @@ def test_a_default_that_reaches_what_is_declared_is_refused(tmp_path: Path, patt
     file.write_text(content.replace(defaults, f"patterns = {patterns}", 1), encoding="utf-8")
     with pytest.raises(SettingsInvalid, match=re.escape(why)):
         load_settings(file)
+
+
+def test_a_list_of_revoked_tokens_is_declared_unless_the_file_says_that_there_is_none(tmp_path: Path) -> None:
+    cache = '[environments.production.cache]\nresource_group = "rg"\nname = "cache"\n'
+    settings = load_settings(written(tmp_path, GOOD + cache)).cache("production")
+    assert ("revocations", "jwt_blacklist:*") in settings.guards
+    with pytest.raises(SettingsInvalid, match=r"reaches 'jwt_blacklist:\*' of revocations"):
+        load_settings(written(tmp_path, GOOD + cache + 'patterns = ["jwt_*"]\n'))
+    without = written(tmp_path, GOOD + cache + 'patterns = ["jwt_*"]\nrevocations = []\n')
+    assert load_settings(without).cache("production").guards == ()

@@ -85,9 +85,11 @@ def test_patterns_overlap_where_a_key_could_match_both(one: str, other: str, *, 
     assert overlap(other, one) is both
 
 
-def test_only_stars_cover_every_key() -> None:
-    assert covers_all("*")
-    assert covers_all("**")
-    assert not covers_all("?*")
-    assert not covers_all("\\*")
-    assert not covers_all("*:*")
+@pytest.mark.parametrize("pattern", ["*", "**", "?*", "*?", "*??*", "[^a]*", "*[^]"])
+def test_what_says_nothing_of_a_key_covers_every_key_or_nearly(pattern: str) -> None:
+    assert covers_all(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["", "\\*", "*:*", "??", "[a-z]*", "[]*", "a*"])
+def test_what_says_something_of_a_key_does_not_cover_all(pattern: str) -> None:
+    assert not covers_all(pattern)
