@@ -21,9 +21,15 @@ SETTINGS = "appsettings"
 
 _NAME = re.compile(
     r"password|passwd|pwd|secret|token|connectionstring|credential|signature|(?:key|keys|sas|sasurl)\d?$"
+    r"|^(?:customdata|userdata|pfxblob)$"
 )
+_WEBHOOK_NAME = re.compile(r"^(?:serviceuri|callbackurl|httptriggerurl)$|webhookur[il]$")
+"""Whoever knows such an address may post to it: part of its path is often the only secret."""
 _HARMLESS_NAME = re.compile(r"^keyvault|publickey$|(?:uri|name|id|identity|version|length|expiry|expiration|days)$")
 _SWITCHES = frozenset({"enabled", "disabled", "true", "false", "none", "allow", "deny", "required", "optional"})
+_SECRET_VALUE = re.compile(r"(?i)[?&](?:code|[\w-]*key)=[^&\s]|-----BEGIN [A-Z ]*PRIVATE KEY")
+"""A key in an address's query, as of functions; a PEM file."""
+_NAMED_BY = frozenset({"name", "key", "keyname"})
 _PERMISSIONS = frozenset({("permissions", "keys"), ("permissions", "secrets")})
 """Of a vault's access policies: what one may do with keys and secrets."""
 
@@ -71,7 +77,7 @@ def _clean(value: JsonValue, path: Path) -> JsonValue:
         return MARK
     if isinstance(value, dict):
         if _is_named_value(value):
-            return {**value, "value": _setting(value["value"])}
+            return {name: _clean_named(name, each, path) for name, each in value.items()}
         return {name: _clean(each, (*path, name)) for name, each in value.items()}
     if isinstance(value, list):
         return [_clean(each, path) for each in value]
@@ -79,8 +85,16 @@ def _clean(value: JsonValue, path: Path) -> JsonValue:
 
 
 def _is_named_value(value: dict[str, JsonValue]) -> bool:
-    """An app setting within a site's configuration."""
-    return value.keys() == {"name", "value"} and value["value"] is not None
+    """An app setting within a site's configuration, a webhook's header; what else is said of it does not matter."""
+    names = {name.lower() for name, each in value.items() if each is not None}
+    return "value" in names and bool(names & _NAMED_BY)
+
+
+def _clean_named(name: str, value: JsonValue, path: Path) -> JsonValue:
+    if name.lower() == "value":
+        return value if value is None else _setting(value)
+    # What it is called by is no key, though it may be called so.
+    return _clean(value, (*path, "name" if name.lower() in _NAMED_BY else name))
 
 
 def _is_secret(path: Path, value: JsonValue) -> bool:
@@ -89,6 +103,6 @@ def _is_secret(path: Path, value: JsonValue) -> bool:
     if isinstance(value, str) and (_is_reference(value) or value.lower() in _SWITCHES):
         return False
     name = re.sub(r"[^a-z0-9]", "", path[-1].lower())
-    if _NAME.search(name) and not _HARMLESS_NAME.search(name):
+    if _WEBHOOK_NAME.search(name) or (_NAME.search(name) and not _HARMLESS_NAME.search(name)):
         return True
-    return isinstance(value, str) and blacken(value) != value
+    return isinstance(value, str) and (_SECRET_VALUE.search(value) is not None or blacken(value) != value)

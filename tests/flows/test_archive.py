@@ -20,6 +20,7 @@ from rollback.models import now
 from rollback.outcomes import EndState
 from rollback.resources.archive_plans import KEEP
 
+ACTION_GROUP = f"{SITE.partition('/providers/')[0]}/providers/Microsoft.Insights/actionGroups/on-call"
 STAGING = f"{SITE}/slots/staging"
 
 
@@ -110,6 +111,10 @@ async def test_no_secret_is_in_an_archive(things: Things, running_sandbox: Sandb
         strings = {"main": {"value": f"Server=db;Password={canary}", "type": "PostgreSQL"}}
         things.ask("PUT", f"{site}/config/connectionstrings", {"properties": strings})
     things.change(appCommandLine=f"start --password={canary}")
+    hook = {"name": "chat", "serviceUri": f"https://hooks.slack.com/services/T0/B0/{canary}"}
+    function = {"name": "page", "httpTriggerUrl": f"https://pager.azurewebsites.net/api/page?code={canary}"}
+    properties = {"enabled": True, "webhookReceivers": [hook], "azureFunctionReceivers": [function]}
+    things.ask("PUT", ACTION_GROUP, {"location": "global", "properties": properties}, "2023-01-01")
     outcome = await archive()
     assert outcome.end_state is EndState.ARCHIVED, outcome
     state = json.loads((running_sandbox.folder / "state.json").read_text(encoding="utf-8"))
@@ -118,6 +123,7 @@ async def test_no_secret_is_in_an_archive(things: Things, running_sandbox: Sandb
     known += [canary, made["client_secret"], *made["passwords"].values()]
     told = things.files | {each.name: each.read_text() for each in things.store.get(outcome.run).folder.iterdir()}
     assert not [name for name, text in told.items() if any(value in text for value in known)]
+    assert any('"name": "chat"' in text for text in things.files.values())
     assert '"PLAIN": {\n    "$leftOut": "secret"' in "".join(things.files.values())
 
 

@@ -27,6 +27,12 @@ REFERENCE = "@Microsoft.KeyVault(SecretUri=https://vault.vault.azure.net/secrets
         "sharedAccessSignature",
         "sas",
         "key1",
+        "serviceUri",
+        "callbackUrl",
+        "httpTriggerUrl",
+        "webhookUri",
+        "customData",
+        "pfxBlob",
     ],
 )
 def test_what_is_secret_by_its_name_is_left_out(name: str) -> None:
@@ -47,6 +53,9 @@ def test_what_is_secret_by_its_name_is_left_out(name: str) -> None:
         ("minTlsVersion", "1.2"),
         ("maxmemory-policy", "allkeys-lru"),
         ("REDIS_URL", REFERENCE),
+        ("vaultUri", "https://vault.vault.azure.net/"),
+        ("callbackUri", "https://app/signed-in?returnTo=%2F&keyboard=1"),
+        ("requireCode", "?code"),
     ],
 )
 def test_what_only_sounds_like_a_secret_is_kept(name: str, value: object) -> None:
@@ -82,8 +91,31 @@ def test_app_settings_within_a_sites_configuration_are_left_out_as_well() -> Non
 
 
 @pytest.mark.parametrize(
+    "pair",
+    [
+        {"key": "X-Api-Key", "value": "canary"},
+        {"name": "A", "value": "canary", "slotSetting": True},
+        {"keyName": "key1", "value": "canary", "permissions": "FULL"},
+        {"Name": "A", "Value": "canary"},
+    ],
+)
+def test_of_what_is_named_beside_it_only_the_value_is_left_out(pair: dict[str, object]) -> None:
+    kept = without_secrets("Microsoft.Any/things", {"properties": {"headers": [pair]}})
+    assert kept == {
+        "properties": {"headers": [{key: MARK if each == "canary" else each for key, each in pair.items()}]}
+    }
+
+
+@pytest.mark.parametrize(
     "value",
-    ["run --password=canary1", "postgresql://user:canary1@host/db", "Bearer canary1canary1"],
+    [
+        "run --password=canary1",
+        "postgresql://user:canary1@host/db",
+        "Bearer canary1canary1",
+        "https://functions.azurewebsites.net/api/notify?code=canary1",
+        "https://events.example/v2?region=eu&subscription-key=canary1",
+        "-----BEGIN RSA PRIVATE KEY-----\ncanary1\n-----END RSA PRIVATE KEY-----",
+    ],
 )
 def test_what_looks_like_a_secret_is_left_out_wherever_it_is(value: str) -> None:
     kept = without_secrets("Microsoft.Web/sites/config", {"properties": {"appCommandLine": value}})
