@@ -6,13 +6,15 @@ told is refused. No URL is shown: only hosts and databases are.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from rollback.errors import WrongDatabase
 from rollback.infrastructure.blinding import REFERENCE, is_expression
-from rollback.infrastructure.expressions import UNKNOWN, Reference, Unknown, evaluate
+from rollback.infrastructure.declared import Name, at, walk
+from rollback.infrastructure.expressions import UNKNOWN, Reference, Unknown
+from rollback.infrastructure.skipped import PLACE, read_skipped
 from rollback.infrastructure.what_if import ChangeKind, RawChange, name_of, type_of
 from rollback.postgres.errors import DatabaseUrlInvalid
 from rollback.postgres.url import DatabaseUrl
@@ -49,12 +51,21 @@ class InUse:
         return next(found, host.partition(".")[0])
 
 
-def check(changes: Iterable[RawChange], template: dict[str, Any], parameters: dict[str, Any], now: InUse) -> list[str]:
+def check(
+    changes: Iterable[RawChange],
+    template: dict[str, Any],
+    parameters: dict[str, Any],
+    now: InUse,
+    skipped: Collection[str] = (),
+) -> list[str]:
     """What was checked, in words; raises `WrongDatabase` where the app would not find its database of now any more.
 
     `changes` as Azure gives them, `parameters` with their secrets: Azure masks what a template writes to a vault.
+    `skipped`: ids of what Azure did not evaluate; the template itself is read for it.
     """
     written = [each for each in changes if each.get("changeType") != ChangeKind.IGNORE]
+    concerned = {each.lower() for each in (SECRET, SERVER, *SITES, *SETTINGS)}
+    written += read_skipped(walk(template, parameters, _references(now.hosts)), written, skipped, concerned)
     servers = list(_check_servers(written, now))
     return [*servers, *_check_secret(written, template, parameters, now), *_check_settings(written, now)]
 
@@ -69,9 +80,9 @@ def _check_secret(
             or name_of(resource).lower() != f"{now.vault}/{now.secret}".lower()
         ):
             continue
-        shown = _at(each.get("after"), "properties", "value")
+        shown = at(each.get("after"), "properties", "value")
         values = [shown] if _is_url(shown) else written_to(template, parameters, now.secret, now.hosts)
-        what = f"secret '{now.secret}' of vault '{now.vault}'"
+        what = f"secret '{now.secret}' of vault '{now.vault}'{each.get(PLACE, '')}"
         if not values:
             raise _unknown(what)
         for value in values:
@@ -85,7 +96,7 @@ def _check_settings(changes: list[RawChange], now: InUse) -> Iterator[str]:
         for name, value in _settings(type_of(resource).lower(), name_of(resource), each.get("after")):
             if name != now.setting and not _is_url(value):
                 continue
-            what = f"setting '{name}' of '{name_of(resource).partition('/')[0]}'"
+            what = f"setting '{name}' of '{name_of(resource).partition('/')[0]}'{each.get(PLACE, '')}"
             if isinstance(value, str) and value.startswith(REFERENCE):
                 _require_own_secret(value, what, now)
             elif not (is_expression(value) and REFERENCE in value and re.search(rf"\b{now.secret}\b", value)):
@@ -112,13 +123,13 @@ def _check_servers(changes: list[RawChange], now: InUse) -> Iterator[str]:
 def _settings(kind: str, name: str, after: Any) -> Iterator[tuple[str, Any]]:
     """The app settings that a resource of the template sets."""
     if kind in SITES:
-        listed: list[Any] = _at(after, "properties", "siteConfig", "appSettings") or []
+        listed: list[Any] = at(after, "properties", "siteConfig", "appSettings") or []
         for each in listed:
             if isinstance(each, dict) and "name" in each:
                 setting = cast("dict[str, Any]", each)
                 yield str(setting["name"]), setting.get("value")
     elif kind in SETTINGS and name.lower().endswith("/appsettings"):
-        yield from (cast("dict[str, Any] | None", _at(after, "properties")) or {}).items()
+        yield from (cast("dict[str, Any] | None", at(after, "properties")) or {}).items()
 
 
 def _require_own_secret(reference: str, what: str, now: InUse) -> None:
@@ -177,12 +188,6 @@ def _is_url(value: Any) -> bool:
     return isinstance(value, str) and re.match(r"\s*postgres(?:ql)?(?:\+\w+)?://", value) is not None
 
 
-def _at(value: Any, *path: str) -> Any:
-    for part in path:
-        value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
-    return value
-
-
 def written_to(
     template: dict[str, Any], parameters: dict[str, Any], secret: str, hosts: Mapping[str, str]
 ) -> list[Any]:
@@ -190,41 +195,24 @@ def written_to(
 
     `hosts`: those of database servers, by their names in lower letters.
     """
+    return [
+        each.value("properties", "value")
+        for each in walk(template, parameters, _references(hosts))
+        if each.kind == SECRET.lower() and _is_named(each.name, secret)
+    ]
+
+
+def _references(hosts: Mapping[str, str]) -> Reference:
+    """What is known of other resources before the deployment: the hosts of database servers."""
 
     def reference(resource: str) -> Any:
         kind, _, name = resource.rpartition("/")
         host = hosts.get(name.lower()) if kind.lower() == SERVER.lower() else None
         return {"fullyQualifiedDomainName": host} if host else UNKNOWN
 
-    return list(_written_to(template, parameters, secret, reference))
+    return reference
 
 
-def _written_to(
-    template: dict[str, Any], parameters: dict[str, Any], secret: str, reference: Reference
-) -> Iterator[Any]:
-    declared: dict[str, Any] = template.get("parameters") or {}
-    known = {name.lower(): each.get("defaultValue", UNKNOWN) for name, each in declared.items()}
-    known |= {name.lower(): each.get("value", UNKNOWN) for name, each in parameters.items()}
-    variables: dict[str, Any] = template.get("variables") or {}
-    known |= {f"variables/{name.lower()}": value for name, value in variables.items()}
-    found: Any = template.get("resources") or []
-    resources: list[dict[str, Any]] = list(cast("dict[str, Any]", found).values()) if isinstance(found, dict) else found
-    for each in resources:
-        kind = str(each.get("type")).lower()
-        if kind in {SECRET.lower(), "secrets"} and _is_named(evaluate(each.get("name"), known, reference), secret):
-            yield evaluate(_at(each, "properties", "value"), known, reference)
-        inner = _at(each, "properties", "template")
-        if kind == "microsoft.resources/deployments" and isinstance(inner, dict):
-            given: dict[str, Any] = _at(each, "properties", "parameters") or {}
-            passed = {name: {"value": evaluate(_at(own, "value"), known, reference)} for name, own in given.items()}
-            scope = str(_at(each, "properties", "expressionEvaluationOptions", "scope")).lower()
-            whole = cast("dict[str, Any]", inner)
-            outer = whole | {"parameters": declared, "variables": variables}
-            yield from _written_to(*((whole, passed) if scope == "inner" else (outer, parameters)), secret, reference)
-        if each.get("resources"):
-            yield from _written_to(template | {"resources": each["resources"]}, parameters, secret, reference)
-
-
-def _is_named(name: Any, secret: str) -> bool:
+def _is_named(name: Name, secret: str) -> bool:
     """Whether a resource of the template is the secret; one whose name cannot be told may be."""
-    return isinstance(name, Unknown) or str(name).lower().rpartition("/")[2] == secret.lower()
+    return isinstance(name, Unknown) or name.lower().rpartition("/")[2] == secret.lower()

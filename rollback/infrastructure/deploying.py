@@ -181,10 +181,11 @@ def _bound(changes: Iterable[ResourceChange]) -> set[tuple[str, str, str]]:
     """What counts of a what-if, in pieces that can be compared: resource, property, and from what to what."""
     pieces: set[tuple[str, str, str]] = set()
     for each in changes:
-        if not each.counts:
+        if not each.counts and not each.is_skipped:
             continue
         own = [(own.path, own.model_dump_json(exclude={"high", "noise"})) for own in each.counting]
-        pieces |= {(each.id.lower(), path, content) for path, content in own or [("", f"{each.kind} {each.payload}")]}
+        whole = f"{each.kind} {each.payload}{' perhaps' if each.potential else ''}"
+        pieces |= {(each.id.lower(), path, content) for path, content in own or [("", whole)]}
     return pieces
 
 

@@ -16,7 +16,7 @@ from rollback.azure import ONE_TRY, AzureConnection
 from rollback.errors import OperationInProgress, Permanent, ResourceMissing, TemplateUnfit
 from rollback.infrastructure.refusals import our_deployment_errors, told
 from rollback.infrastructure.settings import DeploymentScope, Infrastructure
-from rollback.infrastructure.what_if import RawChange
+from rollback.infrastructure.what_if import RawChange, gather
 from rollback.models import Model
 
 if TYPE_CHECKING:
@@ -176,8 +176,7 @@ class Deployments:
                 f"Azure cannot say what the deployment would change: {told(result['error'])}",
                 remedy="Nothing was touched. Mend what it names, or name another release.",
             )
-        properties: dict[str, Any] = result.get("properties") or {}
-        return cast("list[RawChange]", properties.get("changes") or [])
+        return gather(result.get("properties") or {})
 
     async def validate(self, name: str, template: dict[str, Any], parameters: dict[str, Any]) -> None:
         """Let Azure look at it as it does before it deploys: its language, policies, quota, and our rights.

@@ -56,6 +56,8 @@ def _of_resource(change: ResourceChange) -> str:
         return "it is deleted"
     if change.kind is ChangeKind.UNSUPPORTED:
         return "Azure cannot say what happens to it"
+    if change.kind is ChangeKind.IGNORE and change.is_skipped:
+        return "Azure did not look into it"
     if change.kind is ChangeKind.CREATE or (change.kind is ChangeKind.MODIFY and not change.properties):
         return _of_type(change.type)
     return ""

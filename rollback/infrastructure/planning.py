@@ -136,7 +136,8 @@ class InfrastructurePlanner:
         raw = await refiner.refine(await client.what_if(body, given))
         changes = judging.judge(noise.mark(read_changes(raw, target.blinding), self._settings.noise))
         require_unlocked(changes, await client.list_locks())
-        return Foreseen(changes, await self._check_database(raw, target, hosts))
+        skipped = [each.id for each in changes if each.is_skipped]
+        return Foreseen(changes, await self._check_database(raw, target, hosts, skipped))
 
     async def check_deployable(self, resources: Iterable[str], locks: tuple[Lock, ...]) -> None:
         """Make sure that these resources may be written; raises `PermissionMissing` or `ResourceLocked`."""
@@ -153,7 +154,9 @@ class InfrastructurePlanner:
         found = await (await run.servers()).list_servers(tuple(sorted(groups)))
         return {each.id.name.lower(): each.host for each in found}
 
-    async def _check_database(self, raw: list[RawChange], target: Target, hosts: dict[str, str]) -> tuple[str, ...]:
+    async def _check_database(
+        self, raw: list[RawChange], target: Target, hosts: dict[str, str], skipped: list[str]
+    ) -> tuple[str, ...]:
         run = self._run
         try:
             database = run.database
@@ -170,8 +173,9 @@ class InfrastructurePlanner:
             hosts=hosts,
         )
         given: dict[str, Any] = target.parameters.given
-        found = database_guard.check(raw, target.template.body, given, now)
-        return tuple(dict.fromkeys(found)) or ("the template does not touch what the app finds its database by",)
+        found = database_guard.check(raw, target.template.body, given, now, skipped)
+        told = tuple(dict.fromkeys(found)) or ("the template does not touch what the app finds its database by",)
+        return (*told, *(["what Azure did not evaluate was read in the template itself"] if skipped else []))
 
     async def _check_permissions(self, changes: tuple[ResourceChange, ...]) -> None:
         """What Azure would refuse in the middle of a deployment is refused before it."""

@@ -53,7 +53,7 @@ class RollBackInfrastructurePlan(Plan):
     def binding(self) -> dict[str, Any]:
         """Targets and facts: of the what-if all but its noise, and but resources that the template does not have."""
         bound = super().binding()
-        bound["changes"] = [each.binding() for each in self.changes if each.kind in WRITTEN]
+        bound["changes"] = [each.binding() for each in self.changes if each.kind in WRITTEN or each.is_skipped]
         return bound
 
     @property
@@ -132,7 +132,7 @@ class RollBackInfrastructurePlan(Plan):
     @property
     def unevaluated(self) -> tuple[ResourceChange, ...]:
         """What Azure did not look into: it may change, or stay as it is."""
-        return tuple(each for each in self.changes if each.kind in UNEVALUATED)
+        return tuple(each for each in self.changes if each.kind in UNEVALUATED or each.is_skipped)
 
     def differences(self) -> tuple[Difference, ...]:
         """The what-if, property by property: high risk first, noise last."""
@@ -163,20 +163,21 @@ def _named(changes: tuple[ResourceChange, ...]) -> str:
 
 
 def _rows(change: ResourceChange) -> list[Difference]:
-    resource, kind = f"{change.type} {change.name}", change.kind.value
+    perhaps = ": perhaps" if change.potential else ""
+    resource, kind = f"{change.type} {change.name}", f"{change.kind.value}{perhaps}"
     if change.kind is ChangeKind.MODIFY and change.properties:
-        return [_row(resource, each) for each in change.properties]
+        return [_row(resource, each, perhaps) for each in change.properties]
     noise = ""
     if change.kind in UNEVALUATED:
         kind = f"{kind}: not evaluated"
-        noise = "" if change.high else "it is not in the template" if change.kind is ChangeKind.IGNORE else ""
+        noise = "" if change.is_skipped else "it is not in the template"
     return [Difference(resource=resource, change=kind, after=change.why, high=change.high, noise=noise)]
 
 
-def _row(resource: str, own: PropertyChange) -> Difference:
+def _row(resource: str, own: PropertyChange, perhaps: str) -> Difference:
     return Difference(
         resource=resource,
-        change=own.kind,
+        change=f"{own.kind}{perhaps}",
         path=own.path,
         before=own.before.text if own.before else "",
         after=own.after.text if own.after else "",

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from rollback.infrastructure.blinding import Blinding, Value
 from rollback.models import Model
+from rollback.redaction import blacken
 
 RawChange = dict[str, Any]
 """One change as Azure gives it, with the resource before and after: for eyes of ours only."""
@@ -33,6 +34,11 @@ UNEVALUATED = frozenset({ChangeKind.IGNORE, ChangeKind.UNSUPPORTED, ChangeKind.D
 """What Azure did not look into."""
 WRITTEN = frozenset(ChangeKind) - {ChangeKind.IGNORE}
 """What the deployment touches."""
+DEPLOYMENT = "Microsoft.Resources/deployments"
+NOWHERE = "unknown"
+"""In the place of an id, where Azure does not say what it speaks of."""
+POTENTIAL = "potential"
+"""Set in a change that may happen or not."""
 
 
 class PropertyChange(Model):
@@ -62,6 +68,8 @@ class ResourceChange(Model):
     """Why Azure could not say what happens to it, in its words."""
     high: str = ""
     """Why what happens to the resource as a whole is of high risk."""
+    potential: bool = False
+    """Whether Azure says only that it may happen."""
 
     @property
     def type(self) -> str:
@@ -81,6 +89,8 @@ class ResourceChange(Model):
     @property
     def counts(self) -> bool:
         """Whether the resource is changed, noise apart."""
+        if self.potential:
+            return False
         match self.kind:
             case ChangeKind.CREATE | ChangeKind.DELETE:
                 return True
@@ -88,6 +98,13 @@ class ResourceChange(Model):
                 return bool(self.counting) or not self.properties
             case _:
                 return False
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether the template has it, and Azure did not evaluate, or not to the end, what becomes of it."""
+        if self.kind is ChangeKind.IGNORE:
+            return bool(self.why) or self.type.lower() == DEPLOYMENT.lower()
+        return self.potential or self.kind in UNEVALUATED
 
     @property
     def is_high(self) -> bool:
@@ -100,8 +117,35 @@ class ResourceChange(Model):
             "id": self.id.lower(),
             "kind": self.kind.value,
             "payload": self.payload,
+            "potential": self.potential,
             "properties": [each.model_dump(mode="json", exclude={"high", "noise"}) for each in self.counting],
         }
+
+
+def gather(properties: dict[str, Any]) -> list[RawChange]:
+    """All that a what-if says, as changes: what may happen too, and each of Azure's warnings at what it is about.
+
+    A warning about what Azure evaluated, or about nothing by name, is a change of its own that cannot be told.
+    """
+    changes = cast("list[RawChange]", properties.get("changes") or [])
+    potential = cast("list[RawChange]", properties.get("potentialChanges") or [])
+    found = [*(dict(each) for each in changes), *({**each, POTENTIAL: True} for each in potential)]
+    for each in cast("list[dict[str, Any]]", properties.get("diagnostics") or []):
+        if str(each.get("level")).lower() == "info":
+            continue
+        target, said = str(each.get("target") or NOWHERE), f"{each.get('code')}: {each.get('message')}"
+        about = [
+            own
+            for own in found
+            if str(own.get("resourceId")).lower() == target.lower() and own["changeType"] in UNEVALUATED
+        ]
+        if not about:
+            about = [{"resourceId": target, "changeType": ChangeKind.UNSUPPORTED.value}]
+            found += about
+        for own in about:
+            before = own.get("unsupportedReason")
+            own["unsupportedReason"] = f"{before}; {said}" if before else said
+    return found
 
 
 def read_changes(raw: list[RawChange], blinding: Blinding) -> tuple[ResourceChange, ...]:
@@ -158,7 +202,8 @@ def _read(raw: RawChange, blinding: Blinding) -> ResourceChange:
         kind=kind,
         properties=tuple(sorted(pieces, key=lambda each: each.path)),
         payload=blinding.digest(raw.get("after")) if kind is ChangeKind.CREATE else "",
-        why=str(raw.get("unsupportedReason") or ""),
+        why=blacken(str(raw.get("unsupportedReason") or "")),
+        potential=bool(raw.get(POTENTIAL)),
     )
 
 

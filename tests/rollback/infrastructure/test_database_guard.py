@@ -168,3 +168,100 @@ def test_an_old_server_of_the_template_is_refused() -> None:
     assert "database server 'db', and the app uses 'db-restored'" in error.message
     restored = changed(f"{GROUP}/Microsoft.DBforPostgreSQL/flexibleServers/db-restored", {}, kind="NoChange")
     assert check([server, restored], {}, {}, NOW)
+
+
+PROVIDERS = f"{GROUP}/Microsoft.Resources/deployments"
+
+
+def nested(*resources: dict[str, Any], name: str = "app", **properties: Any) -> dict[str, Any]:
+    """A deployment within a template; it is given a parameter that is known only when it is deployed."""
+    inner = {
+        "expressionEvaluationOptions": {"scope": "inner"},
+        "parameters": {"later": {"value": "[reference('x').y]"}},
+        "template": {"resources": list(resources)},
+    }
+    return {"type": "Microsoft.Resources/deployments", "name": name, "properties": {**inner, **properties}}
+
+
+def skip(*resources: dict[str, Any], skipped: str = f"{PROVIDERS}/app") -> list[str]:
+    ignored = changed(skipped, None, kind="Ignore")
+    return check([ignored], {"resources": list(resources)}, {}, NOW, [skipped])
+
+
+def resource(kind: str, name: str, **properties: Any) -> dict[str, Any]:
+    return {"type": kind, "name": name, "properties": properties}
+
+
+SITE_TYPE, SECRET_TYPE, SERVER_TYPE = (
+    "Microsoft.Web/sites",
+    "Microsoft.KeyVault/vaults/secrets",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        pytest.param(resource(SECRET_TYPE, "kv/database-url", value=OLD), id="a secret"),
+        pytest.param(resource(SECRET_TYPE, "[parameters('later')]", value=HERE), id="a secret without a name"),
+        pytest.param(resource(SECRET_TYPE, "kv/database-url", value="[parameters('later')]"), id="without a value"),
+        pytest.param(
+            {
+                "type": "Microsoft.KeyVault/vaults",
+                "name": "kv",
+                "resources": [resource("secrets", "database-url", value=OLD)],
+            },
+            id="a secret below its vault",
+        ),
+        pytest.param(resource(f"{SITE_TYPE}/config", "api/appsettings", DATABASE_URL=OLD), id="a setting"),
+        pytest.param(
+            resource(SITE_TYPE, "api", siteConfig={"appSettings": [{"name": "DATABASE_URL", "value": OLD}]}),
+            id="a setting of the site's own",
+        ),
+        pytest.param(resource(SERVER_TYPE, "db"), id="a server"),
+        pytest.param(resource(SERVER_TYPE, "[parameters('later')]"), id="a server without a name"),
+        pytest.param(nested(resource(SECRET_TYPE, "kv/database-url", value=OLD), name="inner"), id="one more within"),
+        pytest.param(nested(name="inner", template=None, templateLink={"uri": "https://x"}), id="behind a link"),
+    ],
+)
+def test_what_a_skipped_deployment_has_is_read_in_the_template(inner: dict[str, Any]) -> None:
+    with pytest.raises(WrongDatabase) as error:
+        skip(nested(inner))
+    assert PASSWORD not in str(error.value)
+    assert error.value.remedy
+
+
+def test_a_skipped_deployment_whose_template_is_behind_a_link_is_refused_by_its_name() -> None:
+    with pytest.raises(WrongDatabase, match="nested deployment 'app', whose own template is not in it"):
+        skip(nested(template=None, templateLink={"uri": "https://x"}))
+
+
+def test_what_leads_to_the_database_of_now_may_be_in_a_skipped_deployment() -> None:
+    assert skip(nested(resource(SECRET_TYPE, "kv/database-url", value=HERE))) == [
+        "the template writes secret 'database-url' of vault 'kv' in nested deployment 'app', which Azure did not "
+        "evaluate, and it goes on naming db-restored.postgres.database.azure.com"
+    ]
+    assert skip(nested(resource(SECRET_TYPE, "kv/greeting", value="[parameters('later')]"))) == []
+
+
+def test_what_is_not_deployed_is_not_looked_at() -> None:
+    old = resource(SECRET_TYPE, "kv/database-url", value=OLD)
+    assert skip(nested({**old, "condition": False}, {**old, "existing": True})) == []
+
+
+def test_a_deployment_that_was_evaluated_is_not_read_again() -> None:
+    old = nested(resource(SECRET_TYPE, "[parameters('later')]", value=OLD), name="other")
+    assert skip(nested(), old) == []
+
+
+def test_a_type_that_what_if_does_not_know_is_read_in_the_template() -> None:
+    with pytest.raises(WrongDatabase, match="setting 'DATABASE_URL' of 'api'"):
+        skip(
+            resource(f"{SITE_TYPE}/config", "api/appsettings", DATABASE_URL=OLD),
+            skipped=f"{SITE}/config/appsettings",
+        )
+
+
+def test_a_warning_about_nothing_by_name_may_be_about_everything() -> None:
+    with pytest.raises(WrongDatabase):
+        skip(nested(resource(SECRET_TYPE, "kv/database-url", value=OLD)), skipped="unknown")

@@ -7,7 +7,7 @@ import pytest
 
 from rollback.infrastructure import judging, noise
 from rollback.infrastructure.blinding import Blinding
-from rollback.infrastructure.what_if import ChangeKind, ResourceChange, read_changes
+from rollback.infrastructure.what_if import ChangeKind, ResourceChange, gather, read_changes
 
 GROUP = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/rg/providers"
 SITE = f"{GROUP}/Microsoft.Web/sites/api"
@@ -233,3 +233,38 @@ def test_a_long_value_is_cut_and_can_still_be_compared() -> None:
     (one,), (two,) = (read(modified(NETWORK, property_change("properties.text", "", long + end))) for end in "ab")
     assert len(one.model_dump_json()) < 2000
     assert one.binding() != two.binding()
+
+
+SKIPPED = f"{GROUP}/Microsoft.Resources/deployments/app"
+
+
+def warning(target: str | None, level: str = "Warning") -> dict[str, Any]:
+    return {"level": level, "code": "NestedDeploymentShortCircuited", "message": "Not looked into.", "target": target}
+
+
+def test_a_skipped_deployment_is_of_high_risk_bound_and_has_azures_words() -> None:
+    ignored = {"changeType": "Ignore", "resourceId": SKIPPED}
+    (change,) = read(*gather({"changes": [ignored], "diagnostics": [warning(SKIPPED.upper())]}))
+    assert (change.kind, change.high) == (ChangeKind.IGNORE, "Azure did not look into it")
+    assert change.why == "NestedDeploymentShortCircuited: Not looked into."
+    assert change.is_skipped
+    (without,) = read(ignored)
+    assert without.is_skipped
+
+
+@pytest.mark.parametrize("target", [SITE, None])
+def test_a_warning_about_what_is_evaluated_or_about_nothing_is_of_high_risk(target: str | None) -> None:
+    same = {"changeType": "NoChange", "resourceId": SITE}
+    changes = read(*gather({"changes": [same], "diagnostics": [warning(target)]}))
+    assert [(each.is_high, each.is_skipped) for each in changes] == [(True, True), (False, False)]
+
+
+def test_what_azure_only_informs_of_is_no_warning() -> None:
+    same = {"changeType": "NoChange", "resourceId": SITE}
+    (change,) = read(*gather({"changes": [same], "diagnostics": [warning(SITE, "Info")]}))
+    assert not change.is_high
+
+
+def test_what_may_happen_is_judged_as_if_it_did_and_does_not_count_as_a_change() -> None:
+    (change,) = read(*gather({"potentialChanges": [modified(SERVER, property_change("properties.storage", 1, 2))]}))
+    assert (change.is_high, change.is_skipped, change.counts) == (True, True, False)

@@ -1,0 +1,127 @@
+"""What Azure's what-if did not evaluate is of high risk, does not lead the app away, and nothing is claimed of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure_names import GROUP, SUBSCRIPTION
+from infrastructure import (
+    PLAN,
+    SITE,
+    Infrastructure,
+    main_template,
+    make_infrastructure,
+    roll_back,
+    template,
+)
+from support import V2, V3, World
+
+from rollback.infrastructure.plans import RollBackInfrastructurePlan
+from rollback.journal import Entry, Event
+from rollback.outcomes import EndState
+from rollback.runs import Outcome
+
+VAULT = "fundrbolt-production-kv"
+OLD = "postgresql://app:hunter22@fundrbolt-old-pg.postgres.database.azure.com:5432/fundrbolt"
+THE_SITE = f"resourceId('{SUBSCRIPTION}', '{GROUP}', 'Microsoft.Web/sites', '{SITE}')"
+DEFAULT_HOST = f"[reference({THE_SITE}, '2023-12-01').defaultHostName]"
+CONFIG = "Microsoft.Web/sites/config"
+
+
+@pytest.fixture
+async def infrastructure(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Infrastructure:
+    return await make_infrastructure(world, tmp_path, monkeypatch)
+
+
+def secret(name: str, value: str) -> dict[str, Any]:
+    return {
+        "type": "Microsoft.KeyVault/vaults/secrets",
+        "apiVersion": "2023-07-01",
+        "name": f"{VAULT}/{name}",
+        "tags": {"for": "[parameters('host')]"},
+        "properties": {"value": value},
+    }
+
+
+def settings(**values: str) -> dict[str, Any]:
+    name = f"{SITE}/appsettings"
+    return {"type": CONFIG, "apiVersion": "2023-12-01", "name": name, "properties": values}
+
+
+def with_skipped(*inner: dict[str, Any], release: str = V2) -> dict[str, Any]:
+    """A release's template, and a deployment within it that what-if leaves out: its parameter is known only later."""
+    main = main_template(release)
+    main["resources"].append(
+        {
+            "type": "Microsoft.Resources/deployments",
+            "apiVersion": "2022-09-01",
+            "name": "fundrbolt-secrets",
+            "resourceGroup": GROUP,
+            "properties": {
+                "mode": "Incremental",
+                "expressionEvaluationOptions": {"scope": "inner"},
+                "parameters": {"host": {"value": DEFAULT_HOST}},
+                "template": template("deploymentTemplate", list(inner), parameters={"host": {"type": "string"}}),
+            },
+        }
+    )
+    return main
+
+
+def plan_of(infrastructure: Infrastructure, outcome: Outcome) -> RollBackInfrastructurePlan:
+    made = infrastructure.store.get(outcome.run).plan(RollBackInfrastructurePlan)
+    assert made is not None, outcome
+    return made
+
+
+async def test_a_secret_that_a_skipped_deployment_would_point_back_is_refused(infrastructure: Infrastructure) -> None:
+    infrastructure.repository.commit(V2, with_skipped(secret("database-url", OLD)))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "host 'fundrbolt-old-pg.postgres.database.azure.com'" in outcome.headline
+    assert "nested deployment 'fundrbolt-secrets', which Azure did not evaluate" in outcome.headline
+    assert "hunter22" not in outcome.model_dump_json()
+    assert infrastructure.sent() == 0
+
+
+async def test_a_secret_that_cannot_be_told_in_a_skipped_deployment_is_refused(infrastructure: Infrastructure) -> None:
+    url = "[format('postgresql://app:hunter22@{0}:5432/fundrbolt', parameters('host'))]"
+    infrastructure.repository.commit(V2, with_skipped(secret("database-url", url)))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "nested deployment 'fundrbolt-secrets', which Azure did not evaluate" in outcome.headline
+    assert "secret_parameters" in outcome.next_steps[0]
+    assert infrastructure.sent() == 0
+
+
+async def test_settings_that_what_if_does_not_support_are_read_in_the_template(infrastructure: Infrastructure) -> None:
+    infrastructure.control.break_("whatif-unsupported", type=CONFIG)
+    infrastructure.repository.commit(V2, main_template(V2, settings(DATABASE_URL=OLD)))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert f"setting 'DATABASE_URL' of '{SITE}'" in outcome.headline
+    assert infrastructure.sent() == 0
+
+
+async def test_a_skipped_deployment_is_of_high_risk_and_told_with_azures_reason(infrastructure: Infrastructure) -> None:
+    infrastructure.control.break_("arm-drift", id=PLAN, tag="release", value="by-hand")
+    infrastructure.repository.commit(V3, with_skipped(secret("greeting", "hello"), release=V3))
+    made = plan_of(infrastructure, await roll_back(release=V3, dry_run=True))
+    (row,) = [each for each in made.differences() if "fundrbolt-secrets" in each.resource]
+    assert (row.high, row.noise) == ("Azure did not look into it", "")
+    assert "NestedDeploymentShortCircuited" in row.after
+    assert made.risk == "high"
+    assert "fundrbolt-secrets" in dict(made.facts())["Not evaluated by Azure"]
+    assert "read in the template itself" in dict(made.facts())["Database"]
+
+
+async def test_what_is_skipped_only_after_the_approval_touches_nothing(infrastructure: Infrastructure) -> None:
+    def skip(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_FINISHED, "Approval"):
+            infrastructure.control.break_("whatif-unsupported", type="Microsoft.Storage/storageAccounts")
+
+    infrastructure.control.break_("arm-drift", id=PLAN, tag="release", value="by-hand")
+    outcome = await roll_back(skip, release=V3)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "What-if says something else than when the plan was made: fundrboltexports is new" in outcome.headline
+    assert infrastructure.executed() == []
