@@ -23,6 +23,10 @@ SECRET = "Microsoft.KeyVault/vaults/secrets"  # noqa: S105 - a type's name
 SERVER = "Microsoft.DBforPostgreSQL/flexibleServers"
 SITES = ("microsoft.web/sites", "microsoft.web/sites/slots")
 SETTINGS = tuple(f"{each}/config" for each in SITES)
+DOMAIN = ".postgres.database.azure.com"
+POSTGRESQL = "postgresql"
+_HOST = re.compile(r"(?i)(?:^|[;\s])(?:host|server|data source)\s*=\s*(?:tcp:)?['\"]?([^;,\s'\"]+)")
+_DATABASE = re.compile(r"(?i)(?:^|[;\s])(?:database|dbname|initial catalog)\s*=\s*['\"]?([^;\s'\"]+)")
 _IN_URI = re.compile(
     r"secreturi=https://(?P<vault>[\w-]+)\.[^/]+/secrets/(?P<secret>[\w-]+)(?:/(?P<version>\w+))?", re.I
 )
@@ -42,6 +46,8 @@ class InUse:
     """The app setting that holds the URL, or a reference to the secret."""
     hosts: Mapping[str, str]
     """The hosts of the subscription's database servers, by their names in lower letters."""
+    holders: frozenset[str] = frozenset()
+    """The sites and slots that have the setting now, as `site/slot`, in lower letters."""
 
     @property
     def server(self) -> str:
@@ -63,11 +69,69 @@ def check(
     `changes` as Azure gives them, `parameters` with their secrets: Azure masks what a template writes to a vault.
     `skipped`: ids of what Azure did not evaluate; the template itself is read for it.
     """
+    written = written_by(changes, template, parameters, now.hosts, skipped)
+    servers = list(_check_servers(written, now))
+    secrets = list(_check_secret(written, template, parameters, now))
+    _require_kept(written, now)
+    return [*servers, *secrets, *_check_settings(written, now), *_check_connections(written, now)]
+
+
+def written_by(
+    changes: Iterable[RawChange],
+    template: dict[str, Any],
+    parameters: dict[str, Any],
+    hosts: Mapping[str, str],
+    skipped: Collection[str],
+) -> list[RawChange]:
+    """What is written, what Azure did not evaluate included; raises `WrongDatabase` where it cannot be told."""
     written = [each for each in changes if each.get("changeType") != ChangeKind.IGNORE]
     concerned = {each.lower() for each in (SECRET, SERVER, *SITES, *SETTINGS)}
-    written += read_skipped(walk(template, parameters, _references(now.hosts)), written, skipped, concerned)
-    servers = list(_check_servers(written, now))
-    return [*servers, *_check_secret(written, template, parameters, now), *_check_settings(written, now)]
+    return [*written, *read_skipped(walk(template, parameters, _references(hosts)), written, skipped, concerned)]
+
+
+def sites_of(written: Iterable[RawChange]) -> dict[str, str]:
+    """The sites and slots whose app settings are written: ids by names, `site/slot` in lower letters."""
+    found = [resource for resource, _ in _sets(written)]
+    return {
+        _site(each).lower(): each.rsplit("/", 2)[0] if type_of(each).lower() in SETTINGS else each for each in found
+    }
+
+
+def _sets(written: Iterable[RawChange]) -> Iterator[tuple[str, RawChange]]:
+    """What sets all app settings of a site, by the resource's id; those that Azure did not tell, first."""
+    for each in sorted(written, key=lambda each: each.get("after") is not None):
+        resource = str(each.get("resourceId") or "")
+        kind, own = type_of(resource).lower(), name_of(resource).lower()
+        in_site = kind in SITES and _whole(kind, each.get("after")) is not None
+        if in_site or (kind in SETTINGS and own.endswith("/appsettings")):
+            yield resource, each
+
+
+def _site(resource: str) -> str:
+    """The site or slot of a resource, as `site/slot`."""
+    return name_of(resource).rpartition("/")[0] if type_of(resource).lower() in SETTINGS else name_of(resource)
+
+
+def _require_kept(written: list[RawChange], now: InUse) -> None:
+    """Settings are replaced as a whole: a site that has the app's setting now has it afterwards."""
+    last: dict[str, RawChange] = {}
+    # Where a site and a resource of its own both set them, the latter comes later, and lasts.
+    for resource, each in sorted(_sets(written), key=lambda pair: type_of(pair[0]).lower() in SETTINGS):
+        last[_site(resource).lower()] = each
+    for site, each in last.items():
+        if site not in now.holders:
+            continue
+        resource = str(each.get("resourceId"))
+        where = f"'{_site(resource)}'{each.get(PLACE, '')}"
+        whole = _whole(type_of(resource).lower(), each.get("after"))
+        if not isinstance(whole, list | dict):
+            raise _unknown(f"the settings of {where}")
+        if now.setting not in dict(_settings(type_of(resource).lower(), name_of(resource), each.get("after"))):
+            raise WrongDatabase(
+                f"The template takes setting '{now.setting}' from {where}: the app finds its database by it.",
+                remedy=f"Name a release whose template has that setting, as a reference to secret '{now.secret}' of "
+                f"vault '{now.vault}'; nothing was touched.",
+            )
 
 
 def _check_secret(
@@ -104,6 +168,23 @@ def _check_settings(changes: list[RawChange], now: InUse) -> Iterator[str]:
             yield f"{what} leads to the database that is used now"
 
 
+def _check_connections(changes: list[RawChange], now: InUse) -> Iterator[str]:
+    """Connection strings, as URLs or as .NET and libpq write them."""
+    for each in changes:
+        resource = str(each.get("resourceId") or "")
+        for name, value, kind in _connections(type_of(resource).lower(), name_of(resource), each.get("after")):
+            host, database = _HOST.search(value), _DATABASE.search(value)
+            known = host is not None and (host[1].lower().endswith(DOMAIN) or host[1].lower() == now.url.host.lower())
+            if value.startswith(REFERENCE) or not (known or _is_url(value) or kind == POSTGRESQL):
+                continue
+            what = f"connection string '{name}' of '{name_of(resource).partition('/')[0]}'{each.get(PLACE, '')}"
+            if host is None or _is_url(value):
+                _require_same(value, what, now)
+            else:
+                _require_place(host[1], database[1] if database else now.url.database, what, now)
+            yield f"{what} leads to the database that is used now"
+
+
 def _check_servers(changes: list[RawChange], now: InUse) -> Iterator[str]:
     """The names of the template's servers: after a restore an old one's would be opened and set up again."""
     ids = [str(each.get("resourceId") or "") for each in changes]
@@ -120,16 +201,37 @@ def _check_servers(changes: list[RawChange], now: InUse) -> Iterator[str]:
         yield f"the template's database server '{own}' is the one that is used now"
 
 
+def _whole(kind: str, after: Any) -> Any:
+    """All app settings of a site, or of a resource of their own, as the template has them."""
+    return at(after, "properties") if kind in SETTINGS else at(after, "properties", "siteConfig", "appSettings")
+
+
 def _settings(kind: str, name: str, after: Any) -> Iterator[tuple[str, Any]]:
     """The app settings that a resource of the template sets."""
     if kind in SITES:
-        listed: list[Any] = at(after, "properties", "siteConfig", "appSettings") or []
-        for each in listed:
-            if isinstance(each, dict) and "name" in each:
-                setting = cast("dict[str, Any]", each)
-                yield str(setting["name"]), setting.get("value")
+        for each in _listed(_whole(kind, after)):
+            yield str(each["name"]), each.get("value")
     elif kind in SETTINGS and name.lower().endswith("/appsettings"):
-        yield from (cast("dict[str, Any] | None", at(after, "properties")) or {}).items()
+        own = _whole(kind, after)
+        yield from cast("dict[str, Any]", own).items() if isinstance(own, dict) else ()
+
+
+def _connections(kind: str, name: str, after: Any) -> Iterator[tuple[str, str, str]]:
+    """The connection strings that a resource of the template sets: name, value, and kind in lower letters."""
+    if kind in SITES:
+        for each in _listed(at(after, "properties", "siteConfig", "connectionStrings")):
+            yield str(each["name"]), str(each.get("connectionString") or ""), str(each.get("type")).lower()
+    elif kind in SETTINGS and name.lower().endswith("/connectionstrings"):
+        own = at(after, "properties")
+        for called, each in cast("dict[str, Any]", own).items() if isinstance(own, dict) else ():
+            yield called, str(at(each, "value") or ""), str(at(each, "type")).lower()
+
+
+def _listed(found: Any) -> Iterator[dict[str, Any]]:
+    """The elements of a list that have names."""
+    for each in cast("list[Any]", found) if isinstance(found, list) else ():
+        if isinstance(each, dict) and "name" in each:
+            yield cast("dict[str, Any]", each)
 
 
 def _require_own_secret(reference: str, what: str, now: InUse) -> None:
@@ -160,19 +262,23 @@ def _require_same(value: Any, what: str, now: InUse, *, whole: bool = False) -> 
         url = DatabaseUrl.parse(value)
     except DatabaseUrlInvalid:
         raise _unknown(what) from None
-    there, here = (url.host.lower(), url.database), (now.url.host.lower(), now.url.database)
-    if there != here:
-        raise WrongDatabase(
-            f"The template would point the app back: it writes host '{url.host}', database '{url.database}' to {what}, "
-            f"and the app uses '{now.url.database}' on '{now.url.host}' now.",
-            remedy=f"Let the parameter come from the secret itself, by secret_parameters = {{ … = '{now.vault}/"
-            f"{now.secret}' }} in the platform file; nothing was touched.",
-        )
+    _require_place(url.host, url.database, what, now)
     if whole and (url.user, url.password) != (now.url.user, now.url.password):
         raise WrongDatabase(
             f"The template would write another role or password to {what} than the one in use ('{now.url.user}').",
             remedy="Let secret_parameters of the platform file name the secret with the password in use; nothing was "
             "touched.",
+        )
+
+
+def _require_place(host: str, database: str, what: str, now: InUse) -> None:
+    there, here = (host.lower(), database), (now.url.host.lower(), now.url.database)
+    if there != here:
+        raise WrongDatabase(
+            f"The template would point the app back: it writes host '{host}', database '{database}' to {what}, "
+            f"and the app uses '{now.url.database}' on '{now.url.host}' now.",
+            remedy=f"Let the parameter come from the secret itself, by secret_parameters = {{ … = '{now.vault}/"
+            f"{now.secret}' }} in the platform file; nothing was touched.",
         )
 
 

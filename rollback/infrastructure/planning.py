@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import SecretStr
 
 from rollback.context import Run
-from rollback.errors import NoDatabase, ResourceLocked, TemplateUnfit
+from rollback.errors import NoDatabase, ResourceLocked, ResourceMissing, TemplateUnfit
 from rollback.infrastructure import archive, database_guard, judging, noise, parameters, templates
 from rollback.infrastructure.blinding import Blinding
 from rollback.infrastructure.database_guard import InUse
@@ -164,18 +163,37 @@ class InfrastructurePlanner:
             return ()
         secret = await (await run.key_vault(database.vault)).get_secret(database.secret)
         migrations = run.settings.environments[self._environment].migrations
+        setting = migrations.url_variable if migrations else "DATABASE_URL"
+        body, given = target.template.body, target.parameters.given
+        written = database_guard.written_by(raw, body, given, hosts, skipped)
         now = InUse(
             vault=database.vault,
             secret=database.secret,
             version=secret.version,
             url=DatabaseUrl.parse(secret.value.get_secret_value()),
-            setting=migrations.url_variable if migrations else "DATABASE_URL",
+            setting=setting,
             hosts=hosts,
+            holders=await self._holders(database_guard.sites_of(written), setting),
         )
-        given: dict[str, Any] = target.parameters.given
-        found = database_guard.check(raw, target.template.body, given, now, skipped)
+        found = database_guard.check(raw, body, given, now, skipped)
         told = tuple(dict.fromkeys(found)) or ("the template does not touch what the app finds its database by",)
         return (*told, *(["what Azure did not evaluate was read in the template itself"] if skipped else []))
+
+    async def _holders(self, sites: dict[str, str], setting: str) -> frozenset[str]:
+        """Those of the sites that have the setting now; one whose group is not known is looked for in all of ours."""
+        connection = await self._run.connection()
+        subscription = f"/subscriptions/{connection.settings.subscription_id}"
+        ours = {each.backend.resource_group for each in self._run.settings.environments.values()}
+        groups = sorted({*ours, self._settings.resource_group} - {""})
+        reader, holders = SiteReader(connection), set[str]()
+        for name, site in sites.items():
+            for each in [site] if group_of(site) else [f"{subscription}/resourceGroups/{own}{site}" for own in groups]:
+                try:
+                    if setting in await reader.get_settings(each):
+                        holders.add(name)
+                except ResourceMissing:
+                    continue
+        return frozenset(holders)
 
     async def _check_permissions(self, changes: tuple[ResourceChange, ...]) -> None:
         """What Azure would refuse in the middle of a deployment is refused before it."""

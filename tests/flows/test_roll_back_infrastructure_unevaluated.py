@@ -125,3 +125,32 @@ async def test_what_is_skipped_only_after_the_approval_touches_nothing(infrastru
     assert outcome.end_state is EndState.REFUSED, outcome
     assert "What-if says something else than when the plan was made: fundrboltexports is new" in outcome.headline
     assert infrastructure.executed() == []
+
+
+async def test_a_template_without_the_apps_setting_is_refused(infrastructure: Infrastructure) -> None:
+    infrastructure.repository.commit(V2, main_template(V2, settings(REGION="eastus")))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert f"takes setting 'DATABASE_URL' from '{SITE}'" in outcome.headline
+    assert infrastructure.sent() == 0
+
+
+async def test_a_skipped_deployment_without_the_apps_setting_is_refused(infrastructure: Infrastructure) -> None:
+    infrastructure.repository.commit(V2, with_skipped(settings(REGION="eastus")))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert f"takes setting 'DATABASE_URL' from '{SITE}' in nested deployment 'fundrbolt-secrets'" in outcome.headline
+    assert infrastructure.sent() == 0
+
+
+async def test_a_connection_string_of_the_old_server_is_refused(infrastructure: Infrastructure) -> None:
+    value = "Host=fundrbolt-old-pg.postgres.database.azure.com;Database=fundrbolt;Username=app;Password=hunter22"
+    strings = {**settings(), "name": f"{SITE}/connectionstrings"}
+    strings["properties"] = {"Default": {"type": "PostgreSQL", "value": value}}
+    infrastructure.repository.commit(V2, main_template(V2, strings))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "it writes host 'fundrbolt-old-pg.postgres.database.azure.com'" in outcome.headline
+    assert f"connection string 'Default' of '{SITE}'" in outcome.headline
+    assert "hunter22" not in outcome.model_dump_json()
+    assert infrastructure.sent() == 0

@@ -1,11 +1,12 @@
 """The next deployment does not point the app back to an old database."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rollback.errors import WrongDatabase
-from rollback.infrastructure.database_guard import InUse, check
+from rollback.infrastructure.database_guard import InUse, check, sites_of
 from rollback.postgres.url import DatabaseUrl
 
 GROUP = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/rg/providers"
@@ -265,3 +266,94 @@ def test_a_type_that_what_if_does_not_know_is_read_in_the_template() -> None:
 def test_a_warning_about_nothing_by_name_may_be_about_everything() -> None:
     with pytest.raises(WrongDatabase):
         skip(nested(resource(SECRET_TYPE, "kv/database-url", value=OLD)), skipped="unknown")
+
+
+HOLDER = replace(NOW, holders=frozenset({"api", "api/staging"}))
+SETTINGS = f"{SITE}/config/appsettings"
+REFERENCE = "@Microsoft.KeyVault(VaultName=kv;SecretName=database-url)"
+
+
+def site_with(*names: str) -> dict[str, Any]:
+    listed = [{"name": name, "value": REFERENCE if name == "DATABASE_URL" else "x"} for name in names]
+    return changed(SITE, {"properties": {"siteConfig": {"appSettings": listed}}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(changed(SETTINGS, {"properties": {"REGION": "eastus"}}), id="a resource of settings"),
+        pytest.param(changed(SETTINGS.upper(), {"properties": {}}), id="of none at all"),
+        pytest.param(changed(f"{SITE}/slots/staging/config/appsettings", {"properties": {"A": "b"}}), id="a slot's"),
+        pytest.param(site_with("REGION"), id="settings of the site's own"),
+    ],
+)
+def test_a_template_that_takes_the_setting_away_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(WrongDatabase, match=r"(?i)takes setting 'DATABASE_URL' from 'api(/staging)?'") as error:
+        check([change], {}, {}, HOLDER)
+    assert "secret 'database-url' of vault 'kv'" in (error.value.remedy or "")
+    assert check([change], {}, {}, NOW) == []
+
+
+def test_settings_that_azure_evaluates_only_when_it_deploys_are_refused() -> None:
+    for change in (
+        changed(SETTINGS, {"properties": "[union(list('x').properties, createObject('A', 'b'))]"}),
+        changed(SITE, {"properties": {"siteConfig": {"appSettings": "[concat(parameters('x'))]"}}}),
+        changed(SETTINGS, None, kind="Unsupported"),
+    ):
+        with pytest.raises(WrongDatabase, match="the settings of 'api', and which database"):
+            check([change], {}, {}, HOLDER)
+
+
+def test_the_setting_may_be_in_the_resource_that_comes_last() -> None:
+    own = changed(SETTINGS, {"properties": {"DATABASE_URL": REFERENCE}})
+    assert check([own, site_with("REGION")], {}, {}, HOLDER)
+    with pytest.raises(WrongDatabase):
+        check([changed(SETTINGS, {"properties": {}}), site_with("DATABASE_URL")], {}, {}, HOLDER)
+
+
+def test_a_site_whose_settings_the_template_does_not_write_keeps_them() -> None:
+    assert check([changed(SITE, {"properties": {"siteConfig": {"alwaysOn": True}}})], {}, {}, HOLDER) == []
+
+
+def test_the_sites_whose_settings_are_written_are_known_by_name() -> None:
+    slot = f"{SITE}/slots/staging"
+    written = [changed(f"{slot}/config/appsettings", {}), site_with("A"), changed(f"{SITE}/config/web", {})]
+    assert sites_of(written) == {"api": SITE, "api/staging": slot}
+    assert sites_of([changed(SETTINGS.upper(), {})]) == {"api": SITE.upper()}
+
+
+NET = "Server={host};Port=5432;Database={database};User Id=app;Password=" + PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (OLD, "Custom"),
+        (NET.format(host="db.postgres.database.azure.com", database="fund"), "PostgreSQL"),
+        (NET.format(host="db.postgres.database.azure.com", database="fund"), "Custom"),
+        (NET.format(host="db-restored.postgres.database.azure.com", database="other"), "Custom"),
+        ("host=db.postgres.database.azure.com dbname=fund user=app", "Custom"),
+        ("[parameters('x')]", "PostgreSQL"),
+    ],
+)
+def test_a_connection_string_that_leads_elsewhere_is_refused(value: str, kind: str) -> None:
+    refused(changed(f"{SITE}/config/connectionstrings", {"properties": {"Main": {"type": kind, "value": value}}}))
+    listed = [{"name": "Main", "type": kind, "connectionString": value}]
+    refused(changed(SITE, {"properties": {"siteConfig": {"connectionStrings": listed}}}))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (HERE, True),
+        (NET.format(host="DB-restored.postgres.database.azure.com", database="fund"), True),
+        (REFERENCE, False),
+        ("Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=root", False),
+        ("Server=tcp:other.database.windows.net,1433;Database=x", False),
+    ],
+)
+def test_a_connection_string_that_leads_to_the_database_of_now_or_to_none_is_let_through(
+    value: str, *, told: bool
+) -> None:
+    own = {"properties": {"Main": {"type": "Custom", "value": value}}}
+    assert bool(check([changed(f"{SITE}/config/connectionstrings", own)], {}, {}, NOW)) is told
