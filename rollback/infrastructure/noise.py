@@ -1,7 +1,9 @@
 """Known noise of what-if: differences that Azure names and that mean nothing. Marked with the reason, never hidden."""
 
+import json
 import re
 from collections.abc import Iterable
+from typing import Any, cast
 
 from rollback.infrastructure.what_if import PropertyChange, ResourceChange
 
@@ -14,15 +16,40 @@ _READ_ONLY = re.compile(
 )
 _PARAMETER = re.compile(r"\[parameters\('[^']+'\)\]")
 """Where what-if leaves a parameter unresolved, it is a secret one."""
-_SITE = frozenset({"clientAffinityEnabled", "clientCertMode", "keyVaultReferenceIdentity", "hostNamesDisabled"})
-_DEFAULTED: dict[str, frozenset[str]] = {
+ANY: Any = object()
+_SITE: dict[str, Any] = {
+    "clientAffinityEnabled": True,
+    "clientCertMode": "Required",
+    "keyVaultReferenceIdentity": "SystemAssigned",
+    "hostNamesDisabled": False,
+}
+_ENCRYPTED = {"enabled": True, "keyType": "Account", "lastEnabledTime": ANY}
+_DEFAULTS: dict[str, dict[str, Any]] = {
     "microsoft.web/sites": _SITE,
     "microsoft.web/sites/slots": _SITE,
-    "microsoft.web/sites/config": frozenset({"loadBalancing", "managedPipelineMode", "netFrameworkVersion"}),
-    "microsoft.web/serverfarms": frozenset({"elasticScaleEnabled", "zoneRedundant", "perSiteScaling"}),
-    "microsoft.dbforpostgresql/flexibleservers": frozenset({"availabilityZone", "maintenanceWindow"}),
-    "microsoft.storage/storageaccounts": frozenset({"encryption", "networkAcls", "accessTier"}),
-    "microsoft.cache/redis": frozenset({"publicNetworkAccess", "updateChannel"}),
+    "microsoft.web/sites/config": {
+        "loadBalancing": "LeastRequests",
+        "managedPipelineMode": "Integrated",
+        "netFrameworkVersion": "v4.0",
+    },
+    "microsoft.web/serverfarms": {"elasticScaleEnabled": False, "zoneRedundant": False, "perSiteScaling": False},
+    "microsoft.dbforpostgresql/flexibleservers": {
+        "availabilityZone": ANY,  # chosen when it is made: leaving it out moves no server
+        "maintenanceWindow": {"customWindow": "Disabled", "dayOfWeek": 0, "startHour": 0, "startMinute": 0},
+    },
+    "microsoft.storage/storageaccounts": {
+        "accessTier": "Hot",
+        "encryption": {"keySource": "Microsoft.Storage", "services": {"blob": _ENCRYPTED, "file": _ENCRYPTED}},
+        "networkAcls": {
+            "bypass": "AzureServices",
+            "defaultAction": "Allow",
+            "ipRules": [],
+            "ipv6Rules": [],
+            "resourceAccessRules": [],
+            "virtualNetworkRules": [],
+        },
+    },
+    "microsoft.cache/redis": {"publicNetworkAccess": "Enabled", "updateChannel": "Stable"},
 }
 """By type: what Azure gives every resource, and what-if calls deleted where a template leaves it out."""
 
@@ -59,9 +86,28 @@ def _reason(kind: str, change: PropertyChange) -> str:
         return "Azure evaluates this expression only when it deploys"
     if _READ_ONLY.search(change.path):
         return "Azure sets it, no deployment does"
-    if change.kind == DELETE and change.path.removeprefix("properties.") in _DEFAULTED.get(kind, ()):
+    default = _DEFAULTS.get(kind, {}).get(change.path.removeprefix("properties."))
+    if change.kind == DELETE and change.before is not None and _is_default(change.before.text, default):
         return "it has its default, which what-if does not know: nothing is deleted"
     return ""
+
+
+def _is_default(text: str, default: Any) -> bool:
+    """Whether a value, as it is shown, is a default; what is cut is none."""
+    if default is None or default is ANY or isinstance(default, str):
+        return default is ANY or text == default
+    try:
+        return _is_within(json.loads(text), default)
+    except ValueError:
+        return False
+
+
+def _is_within(found: Any, default: Any) -> bool:
+    """Whether nothing in a value is other than in the default: of an object, parts may be missing."""
+    if isinstance(found, dict) and isinstance(default, dict):
+        parts, defaults = cast("dict[str, Any]", found), cast("dict[str, Any]", default)
+        return all(name in defaults and _is_within(own, defaults[name]) for name, own in parts.items())
+    return default is ANY or found == default
 
 
 def _pattern(glob: str) -> tuple[str, re.Pattern[str]]:
