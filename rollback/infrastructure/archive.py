@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from rollback.errors import ArchiveMissing
 from rollback.infrastructure.templates import Template, check_parameters
 from rollback.models import Model, now
-from rollback.runs import RunFolder
+from rollback.runs import RunFolder, RunHeader
 
 FILE = "replaced-template.json"
 
@@ -42,14 +42,24 @@ def has(folder: RunFolder) -> bool:
     return (folder.folder / FILE).exists()
 
 
-def read(folder: RunFolder) -> Template:
-    """What a run archived, as a template to deploy; raises `ArchiveMissing`."""
-    run, file = folder.header.run, folder.folder / FILE
+def read(folder: RunFolder, undoing: RunHeader) -> Template:
+    """What a run archived, as a template to deploy; raises `ArchiveMissing`, also where it is not what this run undoes.
+
+    A template of another environment would be deployed into this one.
+    """
+    header, file = folder.header, folder.folder / FILE
+    run = header.run
+    if (header.procedure, header.environment) != (undoing.procedure, undoing.environment):
+        raise ArchiveMissing(
+            f"Run {run} is {header.procedure} on '{header.environment}', not {undoing.procedure} on "
+            f"'{undoing.environment}'.",
+            remedy="Name a run of this environment, see 'rollback status', or a tag.",
+        )
     try:
         archived = Archived.model_validate_json(file.read_text(encoding="utf-8"))
     except (OSError, ValidationError) as error:
         raise ArchiveMissing(
-            f"Run {run} ({folder.header.procedure}) archived no template that can be read.",
+            f"Run {run} ({header.procedure}) archived no template that can be read.",
             remedy="Name a run of roll-back-infrastructure that deployed something, or a tag.",
         ) from error
     what = f"the archive of run {run}"

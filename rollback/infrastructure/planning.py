@@ -112,7 +112,7 @@ class InfrastructurePlanner:
         """The template and all parameters, read anew: nothing secret of it is kept anywhere."""
         run, settings = self._run, self._settings
         if archived:
-            template = archive.read(run.store.get(archived))
+            template = archive.read(run.store.get(archived), run.header)
         elif release:
             template = await templates.read_release(run.settings.repository.path or Path(), release, settings)
         else:

@@ -1,6 +1,7 @@
 """Others deploy as well: Azure's history decides whether a rollback may begin, and what it replaces."""
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -196,3 +197,23 @@ async def test_a_groups_deployment_that_is_at_work_is_told_with_how_to_cancel_it
     group.control.repair("arm-deployment-never-ends")
     assert outcome.end_state is EndState.REFUSED, outcome
     assert f"az deployment group cancel --resource-group {GROUP} --name {BASE}." in outcome.next_steps[0]
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ({"environment": "staging"}, "is roll-back-infrastructure on 'staging', not"),
+        ({"procedure": "revert-resource"}, "is revert-resource on 'production', not"),
+    ],
+)
+async def test_what_another_environment_or_procedure_archived_is_not_deployed(
+    infrastructure: Infrastructure, of: dict[str, str], words: str
+) -> None:
+    there = await roll_back()
+    file = infrastructure.store.get(there.run).folder / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | of), encoding="utf-8")
+    outcome = await roll_back(release="", archived=there.run)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert f"Run {there.run} {words}" in outcome.headline
+    assert "rollback status" in outcome.next_steps[0]
+    assert infrastructure.sent() == 1
