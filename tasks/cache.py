@@ -31,7 +31,7 @@ async def clear(plan: ClearCachePlan) -> Clearing:
     run = current()
     clearing = Clearing(run, plan)
     run.where_things_stand = clearing.describe
-    if not (run.journal.open_changes() or run.journal.confirmed_changes()):
+    if not clearing.is_done:
         await planning.check_still_holds(run, plan)
     await clearing.clear()
     return clearing

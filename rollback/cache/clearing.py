@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from rollback.cache.patience import Patience
-from rollback.cache.planning import choice_of
+from rollback.cache.planning import choice_of, require_flushable
 from rollback.cache.plans import ClearCachePlan
 from rollback.cache.scanning import Position, Tally, unlink
 from rollback.cache.topology import Topology
@@ -42,12 +42,17 @@ class Clearing:
     _told: float = field(default_factory=time.monotonic)
     _began: float = field(default_factory=time.monotonic)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether an earlier try of this run deleted all of them."""
+        return KEYS in self.run.journal.confirmed_changes()
+
     async def clear(self) -> None:
         """Bring it about that no key of the plan's is left that was there when this began.
 
         Raises what keeps it from that; what was deleted before is in the journal then.
         """
-        if KEYS in self.run.journal.confirmed_changes():
+        if self.is_done:
             self.run.note("The keys were deleted by an earlier try of this run: no new ones are.")
             return
         try:
@@ -112,12 +117,16 @@ class Clearing:
         )
 
     async def _flush(self, topology: Topology) -> None:
-        """Flush every primary once; one whose answer was lost is asked first how often it was."""
+        """Flush every primary once; one whose answer was lost is asked first how often it was.
+
+        Raises `PatternRefused` right before one is flushed that has keys which must not go.
+        """
         for primary in topology.primaries:
             position = self._positions.setdefault(primary.name, Position())
             if position.finished:
                 continue
             if primary.flushes <= self._flushes.get(primary.process, primary.flushes):
+                await require_flushable(self.plan, Topology((primary,), topology.clustered))
                 self._before_batch()
                 self._flushes[primary.process] = primary.flushes
                 await primary.server.ask(("FLUSHALL", "ASYNC"))

@@ -1,12 +1,14 @@
 """Plans which keys are taken out of a cache. Only reads."""
 
+from collections.abc import Iterable
+
 from rollback.cache.choosing import Asked, Decided, choose
 from rollback.cache.counting import Counted, count
 from rollback.cache.patterns import Patterns
 from rollback.cache.plans import ALL_KEYS, ClearCachePlan, Noticed
 from rollback.cache.scanning import Choice
 from rollback.cache.settings import Cache
-from rollback.cache.topology import Topology
+from rollback.cache.topology import Primary, Topology
 from rollback.context import Run
 from rollback.errors import PatternRefused, PlanIsStale
 from rollback.permissions import ACTIONS, READ_APP
@@ -35,7 +37,7 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
     counted = await count(topology, choice, Patterns((*settings.effects, *settings.revocations)), sample_above)
     if decided.everything:
         require_nothing_protected(counted)
-        _require_databases_named(topology, asked)
+        _require_databases_named(topology.primaries, asked.explicitly)
     counts = tuple(counted.estimate(each, counted.matched[each]) for each in choice.wanted.patterns)
     most = max(each.keys for each in topology.primaries)
     return ClearCachePlan(
@@ -90,10 +92,16 @@ async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
             f"Cache '{made.cache}' has {topology.keys:,} keys; the plan told of {made.total:,}.",
             remedy="Look at what fills it, then plan again.",
         )
-    if made.everything and made.guards:
-        counted = await count(topology, choice_of(made), Patterns(()), topology.keys)
-        require_nothing_protected(counted)
+    if made.everything:
+        await require_flushable(made, topology)
     return topology
+
+
+async def require_flushable(made: ClearCachePlan, topology: Topology) -> None:
+    """Look at these servers once more: a queue may have got its first job, or another database its first key."""
+    if made.guards:
+        require_nothing_protected(await count(topology, choice_of(made), Patterns(()), topology.keys))
+    _require_databases_named([await each.look() for each in topology.primaries], made.explicitly)
 
 
 def require_nothing_protected(counted: Counted) -> None:
@@ -106,9 +114,9 @@ def require_nothing_protected(counted: Counted) -> None:
         )
 
 
-def _require_databases_named(topology: Topology, asked: Asked) -> None:
-    elsewhere = {name: keys for each in topology.primaries for name, keys in each.keys_elsewhere.items()}
-    missing = [f"{name} ({keys:,} keys)" for name, keys in elsewhere.items() if name not in asked.explicitly]
+def _require_databases_named(primaries: Iterable[Primary], explicitly: tuple[str, ...]) -> None:
+    elsewhere = {name: keys for each in primaries for name, keys in each.keys_elsewhere.items()}
+    missing = [f"{name} ({keys:,} keys)" for name, keys in elsewhere.items() if name not in explicitly]
     if missing:
         raise PatternRefused(
             f"FLUSHALL also empties the server's other databases: {', '.join(missing)}.",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rollback.cache.servers import AccessKeys, Address, Server
@@ -27,6 +27,11 @@ class Primary:
     keys: int
     slots: tuple[tuple[int, int], ...] = ()
     """First and last of each range; none outside of a cluster."""
+
+    async def look(self) -> "Primary":
+        """The same server, as it is now."""
+        facts, keys = await _look(self.server)
+        return replace(self, process=facts.get("run_id", ""), facts=facts, keys=keys)
 
     @property
     def name(self) -> str:
