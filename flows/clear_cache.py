@@ -13,7 +13,7 @@ Steps:
     2. Clear: one pass over every primary, whose keys are looked at here and unlinked on the way; all keys: flushed,
        asynchronously.
     3. Verify that no key is left that was there; new ones, of users who come back, are counted.
-    4. Restart production once, so that nothing lives on in its memory.
+    4. Restart production once, so that nothing lives on in its memory: also where 3 proved nothing.
     5. Verify from outside: health pages and real requests.
 
 Undo:
@@ -37,6 +37,7 @@ from prefect.client.schemas.objects import State
 
 from rollback.cache.choosing import Asked
 from rollback.cache.plans import ClearCachePlan
+from rollback.errors import NotVerified
 from rollback.runs import Outcome
 from rollback.settings import EnvironmentName
 from tasks import app_service, approvals, cache, probes, runs
@@ -91,8 +92,13 @@ async def clear_cache(
             if not plan.already_there:
                 await approvals.require(plan)  # as the platform file asks; revoked tokens: always
                 cleared = await cache.clear(plan)  # 2. safe to repeat
-            await cache.verify_keys(plan, cleared)  # 3. nothing old is left
-            if plan.restart and not plan.already_there:
+            try:
+                await cache.verify_keys(plan, cleared)  # 3. nothing old is left
+            except NotVerified:
+                if plan.restarts:
+                    await app_service.restart_app(plan)  # 4. keys are gone: another run may find none
+                raise
+            if plan.restarts:
                 await app_service.restart_app(plan)  # 4. nothing lives on in its memory
             await probes.verify_health(plan)  # 5. what users get
     return run.result()

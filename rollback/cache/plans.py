@@ -71,6 +71,11 @@ class ClearCachePlan(Plan):
         return bool(self.revocations)
 
     @property
+    def restarts(self) -> bool:
+        """Whether the app restarts: not where no key goes."""
+        return self.restart and not self.already_there
+
+    @property
     def what(self) -> str:
         """What is deleted, for people."""
         return "all keys" if self.everything else f"the keys of {', '.join(self.patterns)}"
@@ -99,10 +104,11 @@ class ClearCachePlan(Plan):
             else f"one pass of SCAN over {many}, UNLINK of what matches {', '.join(self.patterns)}"
         )
         restart = PlannedStep(title=RESTART, detail=f"production of '{self.app}', once")
+        clear = PlannedStep(title=CLEAR, detail=f"{way}; {self.rate}", expected_seconds=self.seconds)
         return [
-            PlannedStep(title=CLEAR, detail=f"{way}; {self.rate}", expected_seconds=self.seconds),
+            *([] if self.already_there else [clear]),
             PlannedStep(title=VERIFY_KEYS, detail="none is left that was there; how many are new", changes=False),
-            *([restart] if self.restart else []),
+            *([restart] if self.restarts else []),
             PlannedStep(title=VERIFY, detail="health pages and real requests", changes=False),
         ]
 
@@ -124,8 +130,14 @@ class ClearCachePlan(Plan):
             ("Never deleted", ", ".join(self.guards) or "nothing is declared"),
             *(("Who notices", f"{each.effect} ({each.count.what}: {each.count.words})") for each in self.noticed),
             ("Takes", f"about {self.seconds:.1f} s; {self.rate}"),
-            ("Restart", f"production of {self.app}" if self.restart else "not asked for"),
+            ("Restart", self._restart_words),
         ]
+
+    @property
+    def _restart_words(self) -> str:
+        if self.restart and self.already_there:
+            return "not needed: no key goes"
+        return f"production of {self.app}" if self.restart else "not asked for"
 
     def afterwards(self) -> tuple[str, ...]:
         """What is left to people when it is done."""

@@ -168,6 +168,13 @@ async def test_clearing_it_again_finds_nothing_and_touches_nothing(books: Books)
     assert books.requests() == ["restart"]
 
 
+async def test_a_plan_that_finds_no_key_lists_no_deletion_and_no_restart(books: Books) -> None:
+    outcome = await clear(patterns=("nothing:*",), dry_run=True)
+    plan = books.plan(outcome)
+    assert [each.title for each in plan.steps()] == ["Verify the keys", "Verify from outside"]
+    assert ("Restart", "not needed: no key goes") in plan.facts()
+
+
 async def test_an_app_that_is_not_well_afterwards_is_cleared_not_verified(books: Books) -> None:
     def stop(entry: Entry) -> None:
         if (entry.event, entry.step) == (Event.STEP_STARTED, "Verify the keys"):

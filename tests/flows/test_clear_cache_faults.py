@@ -72,6 +72,24 @@ async def test_a_cache_that_cannot_be_reached_while_planning_is_told_with_nothin
     assert "cannot be reached" in outcome.headline
 
 
+async def test_the_app_restarts_though_its_keys_could_not_be_verified_and_another_run_finds_nothing_to_do(
+    books: Books,
+) -> None:
+    def fail_over(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, "Verify the keys"):
+            books.control.break_("redis-failover", milliseconds=3_600_000)
+
+    outcome = await clear(fail_over)
+    assert outcome.end_state is EndState.CLEARED_NOT_VERIFIED, outcome
+    assert "What is left is not known" in outcome.headline
+    assert outcome.next_steps == ("Run clear-cache again: it is safe to repeat.",)
+    assert books.restarts() == 1
+    books.control.repair()
+    again = await clear()
+    assert again.end_state is EndState.ALREADY_THERE, again
+    assert books.restarts() == 1
+
+
 async def test_sessions_of_users_who_come_back_are_counted_and_kept(books: Books) -> None:
     outcome = await clear(
         lambda entry: (
