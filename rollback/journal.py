@@ -47,6 +47,8 @@ class Entry(Model):
     text: str = ""
     azure_seconds: float | None = None
     """Of a finished step: how long Azure itself took, apart from us."""
+    basis: str = ""
+    """Of a confirmed change: what that holds for, where a run that is gone on with has to know."""
 
 
 class StepRecord(Model):
@@ -84,11 +86,20 @@ class Journal:
                 file.write(b"\n")
 
     def write(
-        self, event: Event, *, step: str = "", change: str = "", text: str = "", azure_seconds: float | None = None
+        self,
+        event: Event,
+        *,
+        step: str = "",
+        change: str = "",
+        text: str = "",
+        azure_seconds: float | None = None,
+        basis: str = "",
     ) -> None:
         """Keep one entry. On return it survives a crash of the machine."""
         step = step or self._running_step()
-        entry = Entry(at=now(), event=event, step=step, change=change, text=text, azure_seconds=azure_seconds)
+        entry = Entry(
+            at=now(), event=event, step=step, change=change, text=text, azure_seconds=azure_seconds, basis=basis
+        )
         with self._file.open("a", encoding="utf-8") as file:
             file.write(entry.model_dump_json(exclude_defaults=True) + "\n")
             file.flush()
@@ -114,6 +125,11 @@ class Journal:
         """Changes that happened, in the order in which they were first sent."""
         latest = self._latest()
         return [change for change, event in latest.items() if event is Event.CONFIRMED]
+
+    def basis(self, change: str) -> str:
+        """What a change's confirmation holds for; empty where it does not say."""
+        confirmed = (Event.CONFIRMED, change)
+        return next((each.basis for each in reversed(self.entries) if (each.event, each.change) == confirmed), "")
 
     def verdict(self) -> str | None:
         """Why what was put in place is bad; none while it was not found so."""

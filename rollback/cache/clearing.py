@@ -33,8 +33,8 @@ class Clearing:
     run: Run
     plan: ClearCachePlan
     tally: Tally = field(default_factory=Tally)
-    identity: object = None
-    """Of the primaries that the last pass went over."""
+    identity: str = ""
+    """Of the primaries that the last pass went over, in this try of the run or in an earlier one."""
     _positions: dict[str, Position] = field(default_factory=dict[str, Position])
     _flushes: dict[str, int] = field(default_factory=dict[str, int])
     """By process: how often it had been flushed before ours was sent."""
@@ -53,6 +53,7 @@ class Clearing:
         Raises what keeps it from that; what was deleted before is in the journal then.
         """
         if self.is_done:
+            self.identity = self.run.journal.basis(KEYS)
             self.run.note("The keys were deleted by an earlier try of this run: no new ones are.")
             return
         try:
@@ -71,7 +72,7 @@ class Clearing:
             try:
                 before = await cache.find()
                 if before.identity != self.identity:
-                    if self.identity is not None:
+                    if self.identity:
                         self.run.note("The cache's servers changed meanwhile: every key is looked at once more.")
                     self._positions.clear()
                     self.identity = before.identity
@@ -152,7 +153,8 @@ class Clearing:
         ]
         if KEYS in self.run.journal.open_changes():
             how = "flushed" if self.plan.everything else f"in one pass over {self.tally.scanned:,}"
-            self.run.journal.write(Event.CONFIRMED, change=KEYS, text=f"{deleted}, {how}.")
+            text = f"{deleted}, {how}."
+            self.run.journal.write(Event.CONFIRMED, change=KEYS, text=text, basis=self.identity)
         else:
             self.run.note("No key matched.")
 

@@ -61,9 +61,9 @@ class Topology:
     clustered: bool
 
     @property
-    def identity(self) -> frozenset[tuple[str, str, tuple[tuple[int, int], ...]]]:
+    def identity(self) -> str:
         """Changes where a server restarts, fails over, or gets other slots: then a pass begins anew."""
-        return frozenset((each.name, each.process, each.slots) for each in self.primaries)
+        return "; ".join(sorted(f"{each.name} {each.process} {each.slots}" for each in self.primaries))
 
     @property
     def keys(self) -> int:

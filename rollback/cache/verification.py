@@ -43,7 +43,7 @@ async def verify_keys(run: Run, plan: ClearCachePlan, clearing: Clearing | None)
     """Raise `NotVerified` where a key is left that was there, or where that cannot be known."""
     began = _began(run)
     topology, seen = await _look_patiently(run, plan, began)
-    if clearing is not None and clearing.identity not in {None, topology.identity}:
+    if clearing is not None and clearing.identity != topology.identity:
         raise NotVerified(
             "The cache failed over after the keys were deleted: what its replica had not heard of may be there again.",
             remedy=AGAIN,

@@ -152,6 +152,19 @@ class Caches:
                 await node.run("CONFIG", "SET", "maxmemory-policy", policy(cache))
         self.on_access(cache)
 
+    async def keep(self, cache: Cache) -> None:
+        """Save what the cache holds now: what a replica has that hears nothing from now on."""
+        self._begin.pop(cache.name, None)
+        for node in await self.running(cache):
+            await node.run("SAVE")
+
+    async def fail_over(self, cache: Cache, *, behind: bool) -> None:
+        """Let new processes take the cache's nodes over, with all that these hold; `behind`: with what was kept."""
+        async with self._locks[cache.name]:
+            self._begin.pop(cache.name, None)
+            await asyncio.gather(*(each.kill() if behind else each.stop() for each in self.nodes(cache)))
+        await self.running(cache)
+
     async def flush(self, cache: Cache) -> None:
         """Delete everything, past the front."""
         for node in await self.running(cache):

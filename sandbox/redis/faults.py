@@ -17,7 +17,7 @@ from sandbox.redis.start import PRODUCTION_CACHE
 from sandbox.state import Fault
 from sandbox.world import World
 
-WRITES = "redis-writes-meanwhile"
+WRITES, BEHIND = "redis-writes-meanwhile", "redis-replica-behind"
 WHICH = {"cache": Option("the cache's name", PRODUCTION_CACHE)}
 COMMANDS = {"commands": Option("which commands, such as SCAN,UNLINK; *: all", "*")}
 SESSION_SECONDS, POISON_SECONDS = 3600, 86_400
@@ -71,7 +71,19 @@ async def _fail_over(world: World, fault: Fault) -> None:
             # Of nobody: it answers as the node does that is no primary any more.
             await node.run("REPLICAOF", cache.address, 1)
         world.start(_become_primary(world, cache, seconds))
+    else:
+        await world.caches.fail_over(cache, behind=_is_set(world, BEHIND, cache))
     world.caches.drop(cache.name)
+
+
+async def _fall_behind(world: World, fault: Fault) -> None:
+    cache = _cache(world, fault)
+    fault.options["cache"] = cache.name
+    await world.caches.keep(cache)
+
+
+def _is_set(world: World, name: str, cache: Cache) -> bool:
+    return any(each.name == name and each.options["cache"] == cache.name for each in world.state.faults)
 
 
 async def _become_primary(world: World, cache: Cache, seconds: float = 0.0) -> None:
@@ -101,7 +113,7 @@ async def _write_session(world: World, cache: Cache) -> None:
 
 async def _go_on_writing(world: World, cache: Cache, seconds: float) -> None:
     await asyncio.sleep(seconds)
-    while any(each.name == WRITES and each.options["cache"] == cache.name for each in world.state.faults):
+    while _is_set(world, WRITES, cache):
         await _write_session(world, cache)
         await asyncio.sleep(seconds)
 
@@ -169,6 +181,13 @@ KINDS = [
         },
         _fail_over,
         _end_failover,
+    ),
+    Kind(
+        BEHIND,
+        "A cache's replica hears nothing any more: a failover, refused or loading, loses what is written from now on.",
+        WHICH,
+        _fall_behind,
+        _leave,
     ),
     Kind(
         WRITES,

@@ -130,9 +130,7 @@ class Node:
 
     async def stop(self) -> None:
         """Save and end."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._disconnect()
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -144,6 +142,18 @@ class Node:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    async def kill(self) -> None:
+        """End without saving."""
+        await self._disconnect()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _disconnect(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
 
 
 def users(access: Access) -> str:

@@ -12,7 +12,7 @@ from support import World
 from flows.clear_cache import clear_cache
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
-from rollback.runs import Store
+from rollback.runs import Outcome, Store
 
 CLEAR, RESTART, KEYS = "Clear the cache", "Restart the app", "Verify the keys"
 POINTS = [
@@ -51,6 +51,43 @@ async def test_a_run_killed_before_it_has_a_plan_still_knows_what_was_asked_for(
     assert outcome.end_state is EndState.CLEARED, outcome
     assert books.keys() == ALL - 300
     assert books.restarts() == 0
+
+
+@pytest.mark.parametrize("step", [KEYS, "Verify from outside"])
+async def test_keys_that_a_failover_brings_back_are_not_taken_for_new_ones_when_a_killed_run_is_gone_on_with(
+    books: Books, step: str
+) -> None:
+    books.control.break_("redis-replica-behind")
+    await asyncio.to_thread(run_killed_at, Event.STEP_STARTED, step, clear_cache)
+    assert books.keys() == ALL - DEFAULTS
+    books.control.break_("redis-failover", milliseconds=0)
+    assert books.keys() == ALL
+    outcome = await clear(resume=Store(books.state).latest(1)[0].header.run)
+    await is_not_verified_until_it_is_run_again(books, outcome)
+
+
+async def test_a_run_that_a_failover_left_unverified_stays_so_when_it_is_gone_on_with(books: Books) -> None:
+    def fail_over(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, KEYS):
+            books.control.break_("redis-failover", milliseconds=0)
+
+    books.control.break_("redis-replica-behind")
+    outcome = await clear(fail_over)
+    assert outcome.end_state is EndState.CLEARED_NOT_VERIFIED, outcome
+    assert books.keys() == ALL
+    outcome = await clear(resume=outcome.run)
+    await is_not_verified_until_it_is_run_again(books, outcome)
+
+
+async def is_not_verified_until_it_is_run_again(books: Books, outcome: Outcome) -> None:
+    assert outcome.end_state is EndState.CLEARED_NOT_VERIFIED, outcome
+    assert "may be there again" in outcome.headline
+    assert outcome.evidence == ()
+    assert outcome.next_steps == ("Run clear-cache again: it is safe to repeat.",)
+    again = await clear()
+    assert again.end_state is EndState.CLEARED, again
+    assert books.keys() == ALL - DEFAULTS
+    assert books.restarts() == 2
 
 
 async def test_a_cancelled_run_says_how_many_keys_are_gone_and_can_be_gone_on_with(books: Books) -> None:

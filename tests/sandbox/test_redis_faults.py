@@ -56,6 +56,26 @@ async def test_a_failover_drops_connections_and_refuses_new_ones_for_a_while(cac
         assert client.ping()
 
 
+async def test_a_failover_is_to_another_process_that_has_all_keys(caches, control):
+    with caches.connect(await caches.place()) as client:
+        before = client.info("server")["run_id"]
+        client.set("new", "1")
+        control.break_("redis-failover", milliseconds=0)
+        assert client.get("new") == "1"
+        assert client.info("server")["run_id"] != before
+
+
+@pytest.mark.parametrize("whose", ["production", "staging"])
+def test_what_was_written_since_a_replica_fell_behind_is_lost_in_a_failover(control, whose):
+    which = f"fundrbolt-{whose}-redis"
+    before = control.cache_keys(whose)
+    control.break_("redis-replica-behind", cache=which)
+    control.fill_cache(whose, 10, "late:")
+    assert control.cache_keys(whose) == before + 10
+    control.break_("redis-failover", cache=which, milliseconds=0)
+    assert control.cache_keys(whose) == before
+
+
 async def test_a_cache_that_loads_says_so_in_its_place(caches, control):
     with caches.connect(await caches.place(), retry=NOBODY) as client:
         control.break_("redis-failover", answer="loading", milliseconds=60_000)
