@@ -103,6 +103,11 @@ class Plan(Model):
         """What is said of a run that did it and could not prove it."""
         return "done, but not verified"
 
+    @property
+    def overtaken(self) -> str:
+        """What is said of a run that found nothing to do, although there was something when it was planned."""
+        return "Somebody else got there first"
+
     already_there: bool = False
     """Whether the goal is reached before anything is done."""
 

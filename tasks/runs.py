@@ -108,7 +108,7 @@ class Conducted:
         if not plan.already_there and not self._run.journal.confirmed_changes():
             return Ending(
                 EndState.ALREADY_THERE,
-                f"{plan.goal}, {plan.proof}. Somebody else got there first; this run changed nothing.",
+                f"{plan.goal}, {plan.proof}. {plan.overtaken}; this run changed nothing.",
                 plan.afterwards(),
             )
         if plan.already_there:

@@ -1,6 +1,6 @@
 """What may be deleted: decided from what is asked for and what the platform file declares, before anything is read."""
 
-from rollback.cache.patterns import covers_all, overlap
+from rollback.cache.patterns import covers_all, overlap, within
 from rollback.cache.settings import Cache
 from rollback.errors import PatternRefused
 from rollback.models import Model
@@ -33,7 +33,8 @@ def choose(settings: Cache, asked: Asked) -> Decided:
 
     A pattern that is every key, or that reaches what is declared as protected, as a revocation list or as another
     application's, has to be named in `explicitly`; then it is used, and what is declared is kept from it all the same,
-    but for revocation lists and other applications' patterns that are named there themselves.
+    but for revocation lists and other applications' patterns that are named there themselves. A pattern that lies
+    within a declared one goes where that one is named.
     """
     if asked.everything and asked.patterns:
         raise PatternRefused("Either all keys or patterns can be asked for, not both.", remedy="Leave one out.")
@@ -89,6 +90,7 @@ def _check(settings: Cache, asked: Asked, pattern: str) -> None:
             f"'{pattern}' is protected: its keys are never deleted.",
             remedy="If they may go, take it out of the platform file's [cache] protected.",
         )
+    _require_something_left(settings, asked, pattern)
     if pattern in asked.explicitly:
         return
     remedy = f"Take a narrower one, or name '{pattern}' explicitly"
@@ -99,11 +101,23 @@ def _check(settings: Cache, asked: Asked, pattern: str) -> None:
     for name, declared in settings.guards:
         if pattern == declared:
             raise PatternRefused(f"'{pattern}' is one of {_WORDS[name]}.", remedy="It has to be named explicitly, too.")
-        if overlap(pattern, declared):
+        if overlap(pattern, declared) and not (declared in asked.explicitly and within(pattern, declared)):
             raise PatternRefused(
                 f"'{pattern}' reaches '{declared}', one of {_WORDS[name]}.",
                 remedy=f"{remedy}: keys of '{declared}' are kept all the same.",
             )
+
+
+def _require_something_left(settings: Cache, asked: Asked, pattern: str) -> None:
+    """Refuse a pattern all of whose keys would be kept: it would delete nothing, whatever is named."""
+    for name, declared in settings.guards:
+        if declared in (pattern, *asked.explicitly) or not within(pattern, declared):
+            continue
+        take_out = f"If they may go, take '{declared}' out of the platform file's [cache] protected."
+        raise PatternRefused(
+            f"'{pattern}' lies within '{declared}', one of {_WORDS[name]}: its keys are kept.",
+            remedy=take_out if name == "protected" else f"Name '{declared}' explicitly, exactly as it is written.",
+        )
 
 
 _WORDS = {

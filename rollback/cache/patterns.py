@@ -5,7 +5,7 @@ end of the pattern, and an empty one matches nothing. Keys are bytes, and so are
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 ANY = frozenset(range(256))
@@ -127,3 +127,32 @@ def _overlap(one: Sequence[Atom], other: Sequence[Atom]) -> bool:
         return not (one[at] or ANY).isdisjoint(other[there] or ANY) and both(at + 1, there + 1)
 
     return both(0, 0)
+
+
+def within(narrow: str, wide: str) -> bool:
+    """Whether a pattern stands, place by place, within another one: then that one matches every key of it."""
+    ours, theirs = parse(narrow), parse(wide)
+
+    def steps(at: int, there: int) -> Iterator[tuple[int, int]]:
+        if there == len(theirs):
+            return
+        around, inside = theirs[there], at < len(ours)
+        if around is None:
+            yield at, there + 1
+            if inside:
+                yield at + 1, there
+        elif inside and (place := ours[at]) is not None and place <= around:
+            yield at + 1, there + 1
+
+    return _leads(steps, (len(ours), len(theirs)))
+
+
+def _leads(steps: Callable[[int, int], Iterator[tuple[int, int]]], end: tuple[int, int]) -> bool:
+    """Whether steps lead from the beginning of two patterns to their end."""
+    seen = {(0, 0)}
+    left = [*seen]
+    while left:
+        new = {*steps(*left.pop())} - seen
+        seen |= new
+        left += new
+    return end in seen

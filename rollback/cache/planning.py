@@ -45,7 +45,7 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
         environment=run.header.environment,
         reason=reason,
         warnings=_warnings(settings, decided, topology, account.state),
-        already_there=not counted.sampled and not any(counted.matched.values()),
+        already_there=not counted.sampled and not any((counted.matched + counted.spared).values()),
         resource_group=settings.resource_group,
         cache=settings.name,
         kind=account.description,

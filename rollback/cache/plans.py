@@ -88,7 +88,19 @@ class ClearCachePlan(Plan):
     @property
     def goal(self) -> str:
         """What is true when it is done, in one line."""
-        return f"{self.what} that there were are gone from {self.environment}'s cache '{self.cache}'"
+        return f"{self.what} that there were are gone from {self.environment}'s cache '{self.cache}'{self.but_kept}"
+
+    @property
+    def but_kept(self) -> str:
+        """What the patterns match and what is declared keeps, for people; empty where there is nothing of the kind."""
+        kept = [each for each in self.spared if each.number]
+        told = ", ".join(f"{each.words} of {each.what}" for each in kept)
+        return f", but for {sum(each.number for each in kept):,} kept keys: {told}" if kept else ""
+
+    @property
+    def overtaken(self) -> str:
+        """What is said of a run that found nothing to do."""
+        return "No key was there to delete"
 
     @property
     def rto_target_seconds(self) -> float:

@@ -66,7 +66,9 @@ async def test_a_cluster_of_three_is_cleared_on_every_primary(books: Books) -> N
         ({"patterns": ("r*",)}, "'r*' reaches 'reports:*'"),
         ({"patterns": ("jwt_blacklist:*",)}, "revoked tokens, which would become valid again"),
         ({"patterns": ("celery",)}, "'celery' is protected"),
-        ({"patterns": ("queue:emails",)}, "'queue:emails' reaches 'queue:*'"),
+        ({"patterns": ("queue:emails",)}, "'queue:emails' lies within 'queue:*', one of the protected queues"),
+        ({"patterns": ("queue:emails",), "explicitly": ("queue:emails",)}, "'queue:emails' lies within 'queue:*'"),
+        ({"patterns": ("jwt_blacklist:?*",), "explicitly": ("jwt_blacklist:?*",)}, "lies within 'jwt_blacklist:*'"),
         ({"patterns": ("cache:*",), "explicitly": ("celery",)}, "'celery' is protected"),
         ({"patterns": ("cache:*",), "explicitly": ("jwt_blacklist",)}, "neither asked for nor declared"),
         ({"patterns": ("cache:*",), "everything": True}, "not both"),
@@ -89,6 +91,8 @@ async def test_what_reaches_too_far_is_refused_with_nothing_touched(
 async def test_every_key_named_explicitly_goes_but_for_what_is_declared(books: Books) -> None:
     outcome = await clear(patterns=("*",), explicitly=("*",), restart=False)
     assert outcome.end_state is EndState.CLEARED, outcome
+    assert f"but for {REVOKED + QUEUES + REPORTS} kept keys: " in outcome.headline
+    assert f"{REVOKED} of jwt_blacklist:*" in outcome.headline
     assert books.keys() == REVOKED + QUEUES + REPORTS
     assert books.keys("jwt_blacklist:*") == REVOKED
     assert books.requests() == []
@@ -98,6 +102,24 @@ async def test_every_key_named_explicitly_goes_but_for_what_is_declared(books: B
         "jwt_blacklist:*": REVOKED,
         "reports:*": REPORTS,
     }
+
+
+async def test_a_pattern_whose_keys_are_all_kept_is_not_called_gone(books: Books) -> None:
+    outcome = await clear(patterns=("jwt_*",), explicitly=("jwt_*",), restart=False)
+    assert outcome.end_state is EndState.ALREADY_THERE, outcome
+    assert f"but for {REVOKED} kept keys: {REVOKED} of jwt_blacklist:*" in outcome.headline
+    assert "No key was there to delete" in outcome.headline
+    assert "Somebody else" not in outcome.headline
+    assert books.keys() == ALL
+
+
+async def test_a_part_of_a_list_of_revoked_tokens_goes_where_the_list_is_named(books: Books) -> None:
+    refused = await clear(patterns=("jwt_blacklist:?*",), dry_run=True)
+    assert refused.end_state is EndState.REFUSED, refused
+    assert "Name 'jwt_blacklist:*' explicitly" in " ".join(refused.next_steps)
+    outcome = await clear(patterns=("jwt_blacklist:?*",), explicitly=("jwt_blacklist:*",), dry_run=True)
+    plan = books.plan(outcome)
+    assert (plan.risk, plan.needs_person, plan.counts[0].number) == ("high", True, REVOKED)
 
 
 async def test_all_keys_of_a_cache_without_queues_are_flushed_once(

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from valkey_server import Valkey
 
-from rollback.cache.patterns import Patterns, covers_all, overlap, to_regex
+from rollback.cache.patterns import Patterns, covers_all, overlap, to_regex, within
 
 PATTERNS = [
     *("*", "**", "?", "a", "a*", "*a", "a*b", "a?b", "*:*", "session:*", "a**b", "?*", "*?", "??"),
@@ -83,6 +83,31 @@ def test_the_first_pattern_that_matches_counts_a_key() -> None:
 def test_patterns_overlap_where_a_key_could_match_both(one: str, other: str, *, both: bool) -> None:
     assert overlap(one, other) is both
     assert overlap(other, one) is both
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "inside"),
+    [
+        ("queue:emails", "queue:*", True),
+        ("queue:*", "queue:*", True),
+        ("queue:**", "queue:*", True),
+        ("queue:?*", "queue:*", True),
+        ("queue:[a-c]?", "queue:[a-d]*", True),
+        ("queue:a*z", "*e:*z", True),
+        ("queue:[e]mails", "queue:[ef]mails", True),
+        ("queue*", "queue:*", False),
+        ("q?eue:emails", "queue:*", False),
+        ("queue:*", "queue:?", False),
+        ("queue:a", "queue:", False),
+        ("queue:", "queue:a", False),
+        ("a", "[]", False),
+        ("celery", "celery", True),
+    ],
+)
+def test_a_pattern_lies_within_another_where_that_one_matches_every_key_of_it(
+    narrow: str, wide: str, *, inside: bool
+) -> None:
+    assert within(narrow, wide) is inside
 
 
 @pytest.mark.parametrize("pattern", ["*", "**", "?*", "*?", "*??*", "[^a]*", "*[^]"])
