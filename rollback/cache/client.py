@@ -35,7 +35,12 @@ class RedisCache:
         """Its primaries now; raises `CacheUnreachable`, `CacheMoved` or `CacheUnusable`."""
         if self._finder is None:
             account = await self.account()
-            endpoint = Address(host=account.host, port=account.port, certified=account.host)
+            endpoint = Address(
+                host=account.host,
+                port=account.port,
+                certified=account.host,
+                database=self._settings.redis_database,
+            )
             self._finder = Finder(endpoint, self._keys, self._settings.answer_timeout_seconds)
         return await self._finder.find()
 

@@ -51,6 +51,7 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
         kind=account.description,
         host=account.host,
         port=account.port,
+        redis_database=settings.redis_database,
         everything=decided.everything,
         patterns=decided.patterns,
         guards=decided.guards,
@@ -61,6 +62,7 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
         version=topology.version,
         primaries=tuple(each.name for each in topology.primaries),
         total=topology.keys,
+        elsewhere=topology.keys_elsewhere,
         counts=counts,
         spared=tuple(counted.estimate(each, keys) for each, keys in counted.spared.items()),
         noticed=_noticed(settings, counted),
@@ -148,6 +150,11 @@ def _warnings(settings: Cache, decided: Decided, topology: Topology, state: str)
     if decided.everything and settings.protected:
         told.append(
             f"What comes into {', '.join(settings.protected)} between the last look and the flush is lost with it."
+        )
+    if topology.keys_elsewhere and not decided.everything:
+        found = ", ".join(f"{name} ({keys:,} keys)" for name, keys in topology.keys_elsewhere.items())
+        told.append(
+            f"Only database {settings.redis_database} is looked at (redis_database); there are keys elsewhere: {found}."
         )
     if any(each.facts.get("maxmemory_policy", "").endswith("lfu") for each in topology.primaries):
         told.append("The server does not tell how long a key was idle: old keys are told by the pass alone.")

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from rollback.cache.counting import Count
 from rollback.models import Model
 from rollback.outcomes import EndState
@@ -31,6 +33,8 @@ class ClearCachePlan(Plan):
     """Azure's service, tier and size, for people."""
     host: str
     port: int
+    redis_database: int = 0
+    """The number of the one that has the keys."""
     everything: bool
     patterns: tuple[str, ...]
     guards: tuple[str, ...]
@@ -44,7 +48,9 @@ class ClearCachePlan(Plan):
     """The server's."""
     primaries: tuple[str, ...]
     total: int
-    """In the whole cache, by DBSIZE, when the plan is made."""
+    """In the whole database, by DBSIZE, when the plan is made."""
+    elsewhere: dict[str, int] = Field(default_factory=dict[str, int])
+    """Keys in the server's other databases, by name."""
     counts: tuple[Count, ...]
     spared: tuple[Count, ...]
     noticed: tuple[Noticed, ...]
@@ -57,7 +63,8 @@ class ClearCachePlan(Plan):
 
     def binding(self) -> dict[str, Any]:
         """Targets and facts; keys come and go, and a failover does not change which are meant."""
-        volatile = ("version", "primaries", "total", "counts", "spared", "noticed", "counted", "seconds", "rate")
+        counts = ("total", "elsewhere", "counts", "spared", "noticed", "counted")
+        volatile = ("version", "primaries", *counts, "seconds", "rate")
         return {name: value for name, value in super().binding().items() if name not in volatile}
 
     @property
@@ -88,7 +95,11 @@ class ClearCachePlan(Plan):
     @property
     def goal(self) -> str:
         """What is true when it is done, in one line."""
-        return f"{self.what} that there were are gone from {self.environment}'s cache '{self.cache}'{self.but_kept}"
+        found = ", ".join(f"{name} ({keys:,} keys)" for name, keys in self.elsewhere.items())
+        unseen = "" if self.everything or not found else f"; {found} was not looked at"
+        where = f"database {self.redis_database} of " if self.redis_database or unseen else ""
+        cache = f"{where}{self.environment}'s cache '{self.cache}'"
+        return f"{self.what} that there were are gone from {cache}{self.but_kept}{unseen}"
 
     @property
     def but_kept(self) -> str:
@@ -130,7 +141,7 @@ class ClearCachePlan(Plan):
         return [
             ("Cache", f"{self.cache} ({self.kind}), {self.host}:{self.port}, {self.version}"),
             ("Primaries", ", ".join(self.primaries)),
-            ("Keys in all", f"{self.total:,}"),
+            ("Keys in all", f"{self.total:,} in database {self.redis_database}"),
             *([("HIGH RISK", f"revoked tokens become valid again: {revoked}")] if revoked else []),
             *((f"Deleted: {each.what}", f"{each.words} keys") for each in self.counts),
             ("Counted by", self.counted),

@@ -35,6 +35,8 @@ class Cache(Model):
     kind: CacheKind = CacheKind.REDIS
     database: str = "default"
     """The database of an Azure Managed Redis."""
+    redis_database: int = Field(default=0, ge=0)
+    """The number of the one that has the keys (Redis's SELECT); an Azure Managed Redis has only 0."""
     patterns: tuple[Pattern, ...] = ()
     """What is deleted where nothing else is asked for."""
     protected: tuple[Pattern, ...] = ()
@@ -53,6 +55,12 @@ class Cache(Model):
     """For one batch; shorter than the lease, so that none outlives it."""
     away_seconds: float = Field(default=60, gt=0, le=600)
     """How long a cache that does not answer, or fails over, is waited for."""
+
+    @model_validator(mode="after")
+    def _has_this_database(self) -> Self:
+        if self.redis_database and self.kind is CacheKind.MANAGED:
+            raise ValueError("redis_database: an Azure Managed Redis has only 0")
+        return self
 
     @model_validator(mode="after")
     def _defaults_spare_what_is_declared(self) -> Self:

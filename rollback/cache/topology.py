@@ -71,6 +71,11 @@ class Topology:
         return sum(each.keys for each in self.primaries)
 
     @property
+    def keys_elsewhere(self) -> dict[str, int]:
+        """Keys in databases that are not looked at, by name: a cluster has none."""
+        return {name: keys for each in self.primaries for name, keys in each.keys_elsewhere.items()}
+
+    @property
     def version(self) -> str:
         """The server's name and version."""
         facts = self.primaries[0].facts

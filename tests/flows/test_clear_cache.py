@@ -1,11 +1,16 @@
 """Keys taken out of a cache: what goes, what is kept, and what is said of it."""
 
+import os
 from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from approving import WaitingRun
-from azure_names import STAGING_HOST
+from azure.identity import EnvironmentCredential
+from azure.mgmt.redis import RedisManagementClient
+from azure_names import GROUP, STAGING_HOST, SUBSCRIPTION
+from caches import CACHE
 from clearing import ALL, DEFAULTS, PAGES, QUEUES, REPORTS, REVOKED, SESSIONS, Books, clear, quick_cache_file, results
 from support import World
 
@@ -195,6 +200,38 @@ async def test_a_plan_that_finds_no_key_lists_no_deletion_and_no_restart(books: 
     plan = books.plan(outcome)
     assert [each.title for each in plan.steps()] == ["Verify the keys", "Verify from outside"]
     assert ("Restart", "not needed: no key goes") in plan.facts()
+
+
+def put_sessions_into_another_database() -> None:
+    with EnvironmentCredential() as credential, RedisManagementClient(credential, SUBSCRIPTION) as azure:
+        cache = azure.redis.get(GROUP, CACHE)
+        key = azure.redis.list_keys(GROUP, CACHE).primary_key
+    place = {"host": cache.host_name, "port": cache.ssl_port, "ssl_ca_certs": os.environ["SSL_CERT_FILE"]}
+    with redis.Redis(**place, password=key, ssl=True, db=1) as client:
+        client.mset({f"session:{number}": "a donor" for number in range(50)})
+
+
+async def test_keys_in_another_database_are_told_and_not_called_gone(books: Books) -> None:
+    await clear(patterns=("session:*",), restart=False)
+    put_sessions_into_another_database()
+    outcome = await clear(patterns=("session:*",), restart=False)
+    assert "gone from database 0 of production's cache" in outcome.headline
+    assert "db1 (50 keys) was not looked at" in outcome.headline
+    (warning,) = books.plan(outcome).warnings
+    assert warning == "Only database 0 is looked at (redis_database); there are keys elsewhere: db1 (50 keys)."
+
+
+async def test_the_database_that_the_platform_file_says_is_cleared_and_no_other(books: Books, tmp_path: Path) -> None:
+    put_sessions_into_another_database()
+    file = tmp_path / "fundrbolt.toml"
+    content = file.read_text(encoding="utf-8").replace('kind = "redis"', 'redis_database = 1\nkind = "redis"')
+    file.write_text(content, encoding="utf-8")
+    outcome = await clear(patterns=("session:*",), restart=False)
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert results(outcome)["Keys deleted"] == "50"
+    assert books.keys() == ALL
+    again = await clear(patterns=("session:*",), restart=False)
+    assert again.end_state is EndState.ALREADY_THERE, again
 
 
 async def test_an_app_that_is_not_well_afterwards_is_cleared_not_verified(books: Books) -> None:

@@ -182,3 +182,10 @@ def test_a_list_of_revoked_tokens_is_declared_unless_the_file_says_that_there_is
         load_settings(written(tmp_path, GOOD + cache + 'patterns = ["jwt_*"]\n'))
     without = written(tmp_path, GOOD + cache + 'patterns = ["jwt_*"]\nrevocations = []\n')
     assert load_settings(without).cache("production").guards == ()
+
+
+def test_a_managed_cache_has_no_other_database_than_its_first(tmp_path: Path) -> None:
+    cache = '[environments.production.cache]\nresource_group = "rg"\nname = "cache"\nredis_database = 1\n'
+    assert load_settings(written(tmp_path, GOOD + cache)).cache("production").redis_database == 1
+    with pytest.raises(SettingsInvalid, match="redis_database: an Azure Managed Redis has only 0"):
+        load_settings(written(tmp_path, GOOD + cache + 'kind = "managed"\n'))
