@@ -155,8 +155,8 @@ def target_options(command: Command) -> Command:
             "--archive",
             metavar="NAME",
             shell_complete=offer("archives"),
-            help="revert-resource: the archive to go back to, by its name or beginning. Default: the newest in which "
-            "the resource is not as it is now.",
+            help="revert-resource: the archive to go back to, by its name or beginning. Default: the newest; "
+            "refused where it may be another one that is meant.",
         ),
         click.option(
             "--from-git",

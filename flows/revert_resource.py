@@ -63,8 +63,8 @@ async def revert_resource(
         environment: Where to act; fundrbolt.toml says what belongs to it.
         resource: The resource's id, as the portal or 'az resource show' gives it: /subscriptions/….
         reason: Why, in a sentence: it goes into the record and the report.
-        archive: The archive to go back to, by its name or beginning, as 'rollback archives' lists it. Empty: the newest
-            in which the resource is not as it is now.
+        archive: The archive to go back to, by its name or beginning, as 'rollback archives' lists it. Empty: the
+            newest; refused where it may be another one that is meant, such as when what is wrong now was archived, too.
         from_git: A file in the platform's repository instead, as TAG:PATH: what 'az resource show' printed.
         only: Property paths that come back, such as properties.alwaysOn. Empty: everything that differs.
         dry_run: Only plan: show what would be done, touch nothing.

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -126,12 +125,6 @@ class Archives:
             return Archived.model_validate_json(content)
         except (OSError, ValidationError) as error:
             raise _unreadable(file) from error
-
-    def states_of(self, resource: ResourceId) -> Iterator[tuple[str, Archived]]:
-        """What a resource was, the newest first, with the archive's name."""
-        for name in self.names():
-            if (found := self.read(name, resource)) is not None:
-                yield name, found
 
     def keep(self, name: str, at: datetime, run: str, resources: list[Archived], unread: dict[str, str]) -> Index:
         """Write an archive; whole and durable on return. One of this name that is there stays as it is."""

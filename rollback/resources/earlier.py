@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -28,12 +27,12 @@ class Earlier(NamedTuple):
     """Whether it may be a part of a configuration only: what it does not mention stays."""
 
 
-def archived(archives: Archives, resource: ResourceId, name: str) -> Iterator[Earlier]:
-    """What a resource was: in the archive of that name, or in all of them, the newest first."""
-    states = [(name, archives.read(name, resource))] if name else archives.states_of(resource)
-    for each, found in states:
-        if found is not None:
-            yield Earlier(found.content, found.api_version, f"archive {each}", f"archive {each}", partial=False)
+def archived(archives: Archives, resource: ResourceId, name: str) -> Earlier | None:
+    """What a resource was in the archive of that name; none where it does not have it."""
+    found = archives.read(name, resource)
+    if found is None:
+        return None
+    return Earlier(found.content, found.api_version, f"archive {name}", f"archive {name}", partial=False)
 
 
 async def from_git(repository: Path, named: str, resource: ResourceId) -> Earlier:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from rollback.context import Run
-from rollback.errors import NoEarlierState, NothingToPatch, OperationInProgress, ResourceIdInvalid, ResourceLocked
+from rollback.errors import NothingToPatch, OperationInProgress, ResourceIdInvalid, ResourceLocked
 from rollback.permissions import READ_PERMISSIONS
 from rollback.resources import earlier
-from rollback.resources.by_id import Resources, Shown
-from rollback.resources.diff import Difference, comparable, differences
+from rollback.resources.by_id import Resources
+from rollback.resources.choosing import Chooser, Compared
+from rollback.resources.diff import Difference
 from rollback.resources.earlier import Earlier
 from rollback.resources.ids import ResourceId
 from rollback.resources.patching import Left, body_of, sort_out
@@ -15,10 +16,7 @@ from rollback.resources.revert_plans import RevertResourcePlan
 from rollback.resources.secrets import SETTINGS, Tree, marked
 
 APP = "microsoft.web/sites"
-PARAMETER = "microsoft.dbforpostgresql/flexibleservers/configurations"
 MOST_TOLD = 5
-
-Compared = tuple[Earlier, Shown, Tree, Tree, tuple[Difference, ...]]
 
 
 class RevertPlanner:
@@ -82,42 +80,12 @@ class RevertPlanner:
             )
 
     async def _compare(self, archive: str, from_git: str) -> Compared:
-        """The earlier configuration beside the present one: the newest archived that differs, or the one named."""
+        """The earlier configuration beside the present one."""
+        chooser = Chooser(self._archives, self._resources, self._resource)
         if from_git:
             then = await earlier.from_git(self._run.settings.repository.path or Path(), from_git, self._resource)
-            return await self._with(then)
-        name = self._archives.find(archive) if archive else ""
-        newest: Compared | None = None
-        for each in earlier.archived(self._archives, self._resource, name):
-            compared = await self._with(each)
-            if compared[-1]:
-                return compared
-            newest = newest or compared
-        return newest or await self._with(await self._default(name))
-
-    async def _with(self, then: Earlier) -> Compared:
-        shown = await self._resources.get(self._resource, then.api_version)
-        now, wanted = comparable(self._kind, shown.content), comparable(self._kind, then.content)
-        return then, shown, now, wanted, differences(now, wanted, partial=then.partial)
-
-    async def _default(self, name: str) -> Earlier:
-        """A server's parameter that no archive has was as Azure sets it."""
-        of_server = self._kind.lower() == PARAMETER
-        names = [name] if name else self._archives.names()[:1]
-        parent = self._resource.parent
-        if of_server and parent is not None and names and self._archives.read(names[0], parent):
-            shown = await self._resources.get(self._resource)
-            properties = shown.content.get("properties")
-            default = properties.get("defaultValue") if isinstance(properties, dict) else None
-            source = f"archive {names[0]}, in which it was as Azure sets it"
-            content: Tree = {"properties": {"value": default}}
-            return Earlier(content, shown.api_version, f"archive {names[0]}", source, partial=True)
-        await self._resources.get(self._resource)
-        known = ", ".join(self._archives.names()[:MOST_TOLD]) or "none; run archive daily"
-        raise NoEarlierState(
-            f"'{self._resource.short}' is not in {f'archive {name}' if name else 'any archive'}.",
-            remedy=f"There are: {known}. Or name a file in git with --from-git.",
-        )
+            return await chooser.beside(then)
+        return await (chooser.named(archive) if archive else chooser.newest())
 
     def _require_patchable(self, changes: list[Difference], left: list[Left]) -> None:
         last = self._resource.parts[-1]

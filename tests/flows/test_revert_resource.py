@@ -17,6 +17,28 @@ SERVER = (
 OFF = {"alwaysOn": False, "http20Enabled": True}
 
 
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository in which a tag has files of resources."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git = ("git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.example")
+    files: dict[str, object] = {
+        "app.json": {"id": CONFIG, "properties": {"alwaysOn": True, "connectionStrings": None}},
+        "other.json": {"id": f"{SITE}/slots/staging/config/web", "properties": {}},
+        "template.json": {"$schema": "deploymentTemplate.json#", "resources": []},
+        "empty.json": {"sku": 1},
+        "list.json": [],
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / "app.bicep").write_text("resource", encoding="utf-8")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "Configuration"), ("tag", "v1.2.2")):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setenv("ROLLBACK_REPOSITORY", str(folder))
+    return folder
+
+
 async def test_what_somebody_changed_by_hand_comes_back_and_nothing_else_is_sent(things: Things) -> None:
     await things.archived_and_changed(**OFF)
     outcome = await revert()
@@ -43,18 +65,51 @@ async def test_what_was_replaced_is_kept_and_brings_it_back_again(things: Things
     assert things.config()["alwaysOn"] is False
 
 
-async def test_the_newest_archive_that_differs_is_taken_unless_one_is_named(things: Things) -> None:
+async def test_a_named_archive_is_taken_whichever_it_is(things: Things) -> None:
     await things.archived_and_changed(http20Enabled=True)
     await things.archived_and_changed(alwaysOn=False)
-    await archive()
-    first, second, third = sorted(things.store.archives("production").names())
+    first, second = sorted(things.store.archives("production").names())
     newest = things.plan(await revert(dry_run=True))
     assert newest.then == f"archive {second}"
     assert newest.body == {"properties": {"alwaysOn": True}}
     oldest = things.plan(await revert(dry_run=True, archive=first))
     assert oldest.body == {"properties": {"alwaysOn": True, "http20Enabled": False}}
-    same = await revert(archive=third)
+    await archive()
+    same = await revert(archive=things.store.archives("production").names()[0])
     assert same.end_state is EndState.ALREADY_THERE, same
+    assert things.executed() == 0
+
+
+async def test_a_bad_configuration_that_was_archived_never_comes_back_by_itself(things: Things) -> None:
+    await things.archived_and_changed(alwaysOn=False)
+    (good,) = things.store.archives("production").names()
+    await archive()
+    bad = things.store.archives("production").names()[0]
+    refused = await revert()
+    assert refused.end_state is EndState.REFUSED, refused
+    assert f"is as in the newest archive, {bad}" in refused.headline
+    assert any(f"archive {good} (properties.alwaysOn: false → true)" in each for each in refused.next_steps)
+    assert (await revert(archive=good)).end_state is EndState.ROLLED_BACK
+    for _ in range(2):
+        again = await revert()
+        assert again.end_state is EndState.REFUSED, again
+        assert f"is as in archive {good}, but not as in the newest, {bad}" in again.headline
+    assert (await revert(archive=good)).end_state is EndState.ALREADY_THERE
+    assert things.config()["alwaysOn"] is True
+    assert things.executed() == 1
+
+
+async def test_what_a_run_replaced_since_it_was_archived_does_not_come_back_by_itself(
+    things: Things, repository: Path
+) -> None:
+    things.change(**OFF)
+    await archive()
+    assert (await revert(from_git="v1.2.2:app.json")).end_state is EndState.ROLLED_BACK
+    things.begin()
+    outcome = await revert()
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "was replaced by a run since" in outcome.headline
+    assert things.config()["alwaysOn"] is True
     assert things.executed() == 0
 
 
@@ -98,26 +153,15 @@ async def test_a_servers_parameter_comes_back(things: Things, name: str, before:
     assert things.executed() == 1
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository in which a tag has files of resources."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    git = ("git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.example")
-    files: dict[str, object] = {
-        "app.json": {"id": CONFIG, "properties": {"alwaysOn": True, "connectionStrings": None}},
-        "other.json": {"id": f"{SITE}/slots/staging/config/web", "properties": {}},
-        "template.json": {"$schema": "deploymentTemplate.json#", "resources": []},
-        "empty.json": {"sku": 1},
-        "list.json": [],
-    }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    (folder / "app.bicep").write_text("resource", encoding="utf-8")
-    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "Configuration"), ("tag", "v1.2.2")):
-        subprocess.run([*git, *command], check=True)
-    monkeypatch.setenv("ROLLBACK_REPOSITORY", str(folder))
-    return folder
+async def test_a_parameter_comes_back_as_the_newest_archive_has_it(things: Things) -> None:
+    parameter = f"{SERVER}/configurations/deadlock_timeout"
+    await things.set_parameter(parameter, "2000")
+    await archive()
+    await things.set_parameter(parameter, "1000")
+    await archive()
+    await things.set_parameter(parameter, "3000")
+    outcome = await revert(resource=parameter, dry_run=True)
+    assert things.plan(outcome).body == {"properties": {"value": "1000"}}
 
 
 async def test_a_file_in_git_brings_back_what_it_mentions(things: Things, repository: Path) -> None:
