@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import JsonValue
 
 from rollback.models import Model
-from rollback.resources.diff import Difference, value_at
+from rollback.resources.diff import Difference, by_identity, digest_of, value_at
 from rollback.resources.readonly import is_decided_once
 from rollback.resources.secrets import MARK, Tree, holds_mark
 
@@ -39,12 +39,18 @@ def sort_out(kind: str, found: Iterable[Difference], now: Tree, then: Tree) -> t
     return patched, left
 
 
-def body_of(found: Iterable[Difference], then: Tree) -> Tree:
-    """The body of the PATCH, but for tags."""
+def body_of(found: Iterable[Difference], now: Tree, then: Tree) -> Tree:
+    """The body of the PATCH, but for tags. An array keeps what there is now where that does not come back."""
     body: Tree = {}
+    values: dict[tuple[str, ...], JsonValue] = {}
     for each in found:
         if each.path[0] != TAGS:
-            _put(body, each.top, value_at(then, each.top))
+            value = values.get(each.top, value_at(now, each.top))
+            values[each.top] = _with(value, each.path[len(each.top) :], each.then)
+    for top, value in values.items():
+        there = value_at(then, top)
+        # In the order of then, where all of it comes back.
+        _put(body, top, there if digest_of({"": value}) == digest_of({"": there}) else value)
     if holds_mark(body):
         raise AssertionError("a value that was left out would be written")
     return body
@@ -66,6 +72,21 @@ def _each_tag(difference: Difference) -> Tree:
     """Where there were no tags at all, or are to be none."""
     gone = dict.fromkeys(difference.now) if isinstance(difference.now, dict) else {}
     return {**gone, **(difference.then if isinstance(difference.then, dict) else {})}
+
+
+def _with(value: JsonValue, path: tuple[str, ...], then: JsonValue) -> JsonValue:
+    """The same, with another value in one place."""
+    if not path:
+        return then
+    first, *rest = path
+    if first.startswith("["):
+        known = by_identity(value if isinstance(value, list) else []) or {}
+        name = first[1:-1]
+        elements = {**known, name: _with(known.get(name), tuple(rest), then)}
+        return [each for each in elements.values() if each is not None]
+    inside = value if isinstance(value, dict) else {}
+    properties = {**inside, first: _with(inside.get(first), tuple(rest), then)}
+    return {name: each for name, each in properties.items() if each is not None}
 
 
 def _put(body: Tree, path: tuple[str, ...], value: JsonValue) -> None:

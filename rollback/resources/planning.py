@@ -59,7 +59,7 @@ class RevertPlanner:
             before=now,
             changes=tuple(changes),
             left=tuple(left),
-            body=body_of(changes, wanted),
+            body=body_of(changes, now, wanted),
             has_etag=bool(shown.etag),
             serves=self._serves(),
             already_there=not changes,

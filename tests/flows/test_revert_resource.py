@@ -122,6 +122,22 @@ async def test_only_the_named_properties_come_back(things: Things) -> None:
     assert any("1 other differences stay" in each for each in things.plan(outcome).warnings)
 
 
+def rule(name: str, address: str, action: str = "Allow", priority: int = 100) -> dict[str, object]:
+    """Of the app's restrictions of access."""
+    return {"name": name, "ipAddress": address, "action": action, "priority": priority, "tag": "Default"}
+
+
+async def test_only_the_named_element_of_an_array_comes_back(things: Things) -> None:
+    corp, office = rule("corp", "203.0.113.0/24"), rule("office", "198.51.100.0/32", priority=110)
+    things.change(ipSecurityRestrictions=[corp, office])
+    wider, denied = {**office, "ipAddress": "198.51.100.0/24"}, rule("bad", "6.6.6.6/32", "Deny", 50)
+    await things.archived_and_changed(ipSecurityRestrictions=[{**corp, "ipAddress": "203.0.113.0/25"}, wider, denied])
+    outcome = await revert(only=("properties.ipSecurityRestrictions[corp]",))
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert things.config()["ipSecurityRestrictions"] == [corp, wider, denied]
+    assert any("2 other differences stay" in each for each in things.plan(outcome).warnings)
+
+
 async def test_tags_are_written_whole_and_those_that_tell_what_served_stay(things: Things) -> None:
     things.ask("PATCH", SITE, {"tags": {"cost-center": "1", "owner": "web", "rollback-release": "v1.2.1"}})
     await archive()

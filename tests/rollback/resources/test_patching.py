@@ -1,5 +1,6 @@
 """What differs from an earlier configuration, and the smallest PATCH that brings it back."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ def compare(now: Any, then: Any, kind: str = KIND, *, partial: bool = False) -> 
     changes, left = sort_out(kind, found, here, there)
     return (
         [each.words for each in found],
-        with_tags(body_of(changes, there), changes, now.get("tags")),
+        with_tags(body_of(changes, here, there), changes, now.get("tags")),
         [each.difference.place for each in left],
     )
 
@@ -53,6 +54,24 @@ def test_arrays_are_compared_by_what_their_elements_are_known_by_and_written_who
         'properties.rules[new]: {"name": "new", "port": 3} → (not there)',
     ]
     assert body == {"properties": {"rules": then["properties"]["rules"]}}
+
+
+@pytest.mark.parametrize(
+    ("only", "rules"),
+    [
+        ("[b].port", [{"name": "b", "port": 9}, {"name": "new", "port": 3}]),
+        ("[new]", [{"name": "b", "port": 1}]),
+        ("[a]", [{"name": "b", "port": 1}, {"name": "new", "port": 3}, {"name": "a", "port": 2}]),
+        ("", [{"name": "a", "port": 2}, {"name": "b", "port": 9}]),
+    ],
+)
+def test_an_array_of_which_only_a_part_comes_back_keeps_its_other_elements(only: str, rules: list[Any]) -> None:
+    now: Any = {"properties": {"in": {"rules": [{"name": "b", "port": 1}, {"name": "new", "port": 3}]}}}
+    then: Any = {"properties": {"in": {"rules": [{"name": "a", "port": 2}, {"name": "b", "port": 9}]}}}
+    before = copy.deepcopy(now)
+    chosen = [each for each in differences(now, then, partial=False) if each.place.endswith(only)]
+    assert body_of(chosen, now, then) == {"properties": {"in": {"rules": rules}}}
+    assert now == before
 
 
 def test_an_array_in_another_order_is_no_difference_where_its_elements_are_known() -> None:
@@ -121,7 +140,7 @@ def test_a_mark_is_never_written_and_what_is_only_written_with_one_stays() -> No
     there = comparable(KIND, then)
     everything = differences({}, there, partial=False)
     with pytest.raises(AssertionError, match="left out"):
-        body_of(everything, there)
+        body_of(everything, {}, there)
 
 
 def test_a_value_is_found_by_the_same_path_as_its_difference() -> None:
