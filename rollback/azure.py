@@ -237,7 +237,8 @@ def _from_status(what: str, error: "HttpResponseError") -> RollbackError:
             )
         case 403:
             return PermissionMissing(
-                f"The credential may not use {what}. {message}", remedy="Assign a role that has the action."
+                f"The credential may not use {what}. {message}",
+                remedy="Assign a role that has the action, on the scope that Azure names.",
             )
         case 404:
             return ResourceMissing(

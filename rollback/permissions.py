@@ -316,7 +316,7 @@ def _require_none(missing: list[str], what: str) -> None:
     if missing:
         raise PermissionMissing(
             f"The credential may not do {', '.join(missing)} on {what}.",
-            remedy="Assign a role that has these actions; nothing was touched.",
+            remedy=f"Assign a role that has these actions on {what}, or above it; nothing was touched.",
         )
 
 

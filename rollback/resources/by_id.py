@@ -181,9 +181,12 @@ class Resources:
                 raise
 
     async def find_locks(self, resource: ResourceId) -> tuple[str, ...]:
-        """The locks that keep it from being changed, in words: its own, its group's, and the subscription's."""
-        with our_errors(f"locks of subscription '{resource.subscription}'"):
-            locks = [each async for each in self._locks.management_locks.list_at_subscription_level()]
+        """The locks that keep it from being changed, in words: its own, its group's, and the subscription's.
+
+        Asked of the resource, which tells those above and below it, too: that a role on its group allows.
+        """
+        with our_errors(f"locks of {_describe(resource)}"):
+            locks = [each async for each in self._locks.management_locks.list_by_scope(str(resource.root))]
         found: list[str] = []
         for each in locks:
             scope = (each.id or "").lower().rpartition("/providers/microsoft.authorization/locks/")[0]

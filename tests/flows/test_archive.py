@@ -156,6 +156,16 @@ async def test_the_doctor_tells_how_old_the_newest_archive_is(
     assert "older than a day" in capsys.readouterr().out
 
 
+async def test_the_doctor_tells_what_reverting_lacks(things: Things, capsys: pytest.CaptureFixture[str]) -> None:
+    await examine("production")
+    assert "✓ production: the credential may revert resources of 'fundrbolt-production-rg'" in capsys.readouterr().out
+    things.control.break_("deny", action="Microsoft.Authorization/locks/read")
+    await examine("production")
+    told = capsys.readouterr().out
+    assert "– production: The credential may not do Microsoft.Authorization/locks/read on resource group" in told
+    assert "deployments/role-revert.json" in told
+
+
 async def test_as_many_archives_are_kept_as_the_platform_file_says(things: Things, tmp_path: Path) -> None:
     file = tmp_path / "fundrbolt.toml"
     content = file.read_text(encoding="utf-8")

@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from azure_names import GROUP
+from azure_names import GROUP, SITE
 from frontends import frontends_file
 from restoring import SOURCE, Databases, plan_of, quick_restore_file, run_restore
+from reverting import CONFIG, Things, quick_file, revert
 from support import ROOT, V1, V2, V3, Sandbox, World, quick_platform_file, run_flow, sandbox_environment
 
 from flows.deploy_backend import deploy_backend
@@ -48,6 +50,7 @@ from sandbox.control import Control
 ROLE_FILE = ROOT / "deployments" / "role.json"
 REHEARSAL_ROLE_FILE = ROOT / "deployments" / "role-rehearsal.json"
 INFRASTRUCTURE_ROLE_FILE = ROOT / "deployments" / "role-infrastructure.json"
+REVERTING_ROLE_FILES = tuple(ROOT / "deployments" / each for each in ("role-archive.json", "role-revert.json"))
 REHEARSAL_GROUP = "fundrbolt-rehearsal-rg"
 ROLL_BACK = "roll-back-backend"
 
@@ -167,13 +170,13 @@ async def test_a_frontends_plan_names_each_action_that_is_missing(
         world.control.repair("deny")
 
 
-@pytest.fixture
-def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Azure, where the credential has the least-privilege roles and nothing else."""
+@contextmanager
+def world_with(roles: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Azure, where the credential has these roles on the resource groups and nothing else."""
     folder = tmp_path / "sandbox"
     command, state = [sys.executable, "-m", "sandbox"], ["--state", str(folder)]
-    up = [*command, "up", *state, "--detach", "--role", str(ROLE_FILE), "--role", str(REHEARSAL_ROLE_FILE)]
-    subprocess.run(up, check=True, cwd=ROOT, capture_output=True)
+    named = [word for each in roles for word in ("--role", str(each))]
+    subprocess.run([*command, "up", *state, "--detach", *named], check=True, cwd=ROOT, capture_output=True)
     try:
         sandbox = Sandbox(Control(folder), sandbox_environment(folder), folder)
         sandbox.point_at(monkeypatch)
@@ -183,6 +186,21 @@ def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield World(sandbox.control)
     finally:
         subprocess.run([*command, "down", *state], check=True, cwd=ROOT, capture_output=True)
+
+
+@pytest.fixture
+def world_with_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Azure, where the credential has the least-privilege roles and nothing else."""
+    with world_with((ROLE_FILE, REHEARSAL_ROLE_FILE), tmp_path, monkeypatch) as world:
+        yield world
+
+
+@pytest.fixture
+def world_that_reverts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The same, with those for archiving and reverting."""
+    with world_with((ROLE_FILE, *REVERTING_ROLE_FILES), tmp_path, monkeypatch) as world:
+        monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_file(tmp_path)))
+        yield world
 
 
 async def test_the_role_is_enough_for_a_rollback_with_every_step(world_with_role: World) -> None:
@@ -211,6 +229,7 @@ async def test_the_role_is_enough_for_frontends_by_archive_and_by_script(
     assert [entry.path for entry in world_with_role.control.audit() if entry.status == 403] == []
 
 
+WORK_MEM = "/providers/Microsoft.DBforPostgreSQL/flexibleServers/fundrbolt-production-pg/configurations/work_mem"
 WHOLE_SUBSCRIPTION = {"Microsoft.Web/sites", "Microsoft.DBforPostgreSQL/checkNameAvailability"}
 """Asked of the subscription, where a role on the resource groups does not reach; the plan says so and goes on."""
 
@@ -238,3 +257,21 @@ async def test_the_roles_are_enough_for_a_rehearsed_downgrade_and_delete_no_serv
         with pytest.raises(PermissionMissing, match="flexibleServers/delete"):
             await servers.delete(ServerId(resource_group=GROUP, name=SOURCE))
         assert (await servers.get(ServerId(resource_group=GROUP, name=SOURCE))).state == "Ready"
+
+
+async def test_the_roles_on_resource_groups_are_enough_for_archiving_and_reverting(
+    world_that_reverts: World, tmp_path: Path
+) -> None:
+    control, things = world_that_reverts.control, Things(world_that_reverts, tmp_path / "state")
+    parameter = f"{SITE.partition('/providers/')[0]}{WORK_MEM}"
+    slot = f"{SITE}/slots/staging/config/web"
+    await things.set_parameter(parameter, "8192")
+    await things.archived_and_changed(alwaysOn=False)
+    things.ask("PATCH", slot, {"properties": {"http20Enabled": True}})
+    await things.set_parameter(parameter, "16384")
+    for resource in (CONFIG, slot, parameter):
+        outcome = await revert(resource=resource)
+        assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert things.config()["alwaysOn"] is True
+    assert things.parameter(parameter) == "8192"
+    assert [entry.path for entry in control.audit() if entry.status == 403] == []

@@ -14,8 +14,8 @@ ALERT = f"{PROVIDERS}/Microsoft.Insights/metricAlerts/made-for-the-test"
 ALERT_VERSION = "2018-03-01"
 
 
-def lock(things: Things) -> None:
-    things.control.break_("arm-lock", scope=SITE)
+def lock(things: Things, scope: str = SITE) -> None:
+    things.control.break_("arm-lock", scope=scope)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,14 @@ async def test_an_archive_that_is_not_there_or_damaged(things: Things) -> None:
     assert things.executed() == 0
 
 
-async def test_a_lock_that_is_there_when_it_is_planned(things: Things) -> None:
+@pytest.mark.parametrize("scope", [SITE, SITE.partition("/providers/")[0], f"/subscriptions/{SUBSCRIPTION}"])
+async def test_a_lock_that_is_there_when_it_is_planned(things: Things, scope: str) -> None:
     await things.archived_and_changed(alwaysOn=False)
-    lock(things)
+    lock(things, scope)
     things.begin()
     outcome = await revert()
     assert outcome.end_state is EndState.REFUSED, outcome
-    assert "is locked by 'somebody-elses-lock' on fundrbolt-production-api" in outcome.headline
+    assert f"is locked by 'somebody-elses-lock' on {scope.rpartition('/')[2].lower()}" in outcome.headline
     assert things.executed() == 0
 
 
