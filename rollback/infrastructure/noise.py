@@ -14,8 +14,6 @@ _READ_ONLY = re.compile(
     r"|privateEndpointConnections|hostNameSslStates|uniqueId|usageState|availabilityState)(?:$|[.\[])"
     r"|^identity\.(?:principalId|tenantId)$"
 )
-_PARAMETER = re.compile(r"\[parameters\('[^']+'\)\]")
-"""Where what-if leaves a parameter unresolved, it is a secret one."""
 ANY: Any = object()
 _SITE: dict[str, Any] = {
     "clientAffinityEnabled": True,
@@ -80,10 +78,6 @@ def _marked(
 def _reason(kind: str, change: PropertyChange) -> str:
     if change.kind == NO_EFFECT:
         return "Azure says that it is not set by a deployment"
-    if change.after is not None and _PARAMETER.fullmatch(change.after.text):
-        return "a secret parameter, which what-if does not compare: it is written as it is in the vault"
-    if change.after is not None and change.after.unresolved:
-        return "Azure evaluates this expression only when it deploys"
     if _READ_ONLY.search(change.path):
         return "Azure sets it, no deployment does"
     default = _DEFAULTS.get(kind, {}).get(change.path.removeprefix("properties."))

@@ -104,7 +104,7 @@ class InfrastructurePlanner:
             replaced_at=replaced.at if replaced else None,
             left=await self._find_left(history, foreseen.changes),
             database=foreseen.database,
-            already_there=not any(each.counts for each in foreseen.changes),
+            already_there=not any(each.counts or each.is_open for each in foreseen.changes),
             warnings=tuple(_warnings(settings.deployment, history, replaced)),
         )
 

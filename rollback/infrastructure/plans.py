@@ -132,7 +132,7 @@ class RollBackInfrastructurePlan(Plan):
     @property
     def unevaluated(self) -> tuple[ResourceChange, ...]:
         """What Azure did not look into: it may change, or stay as it is."""
-        return tuple(each for each in self.changes if each.kind in UNEVALUATED or each.is_skipped)
+        return tuple(each for each in self.changes if each.kind in UNEVALUATED or each.is_open)
 
     def differences(self) -> tuple[Difference, ...]:
         """The what-if, property by property: high risk first, noise last."""
@@ -157,9 +157,15 @@ class RollBackInfrastructurePlan(Plan):
 
 
 def _named(changes: tuple[ResourceChange, ...]) -> str:
-    told = [f"{each.type} {each.name} ({each.kind.value}{f': {each.why}' if each.why else ''})" for each in changes]
+    told = [f"{each.type} {each.name} ({each.kind.value}{_untold(each)})" for each in changes]
     more = f"; and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
     return "; ".join(told[:MOST_NAMED]) + more
+
+
+def _untold(change: ResourceChange) -> str:
+    """Why, or what, Azure did not evaluate of it."""
+    why = change.why or ", ".join(each.path for each in change.properties if each.is_open)
+    return f": {why}" if why else ""
 
 
 def _rows(change: ResourceChange) -> list[Difference]:
@@ -177,7 +183,7 @@ def _rows(change: ResourceChange) -> list[Difference]:
 def _row(resource: str, own: PropertyChange, perhaps: str) -> Difference:
     return Difference(
         resource=resource,
-        change=f"{own.kind}{perhaps}",
+        change=f"{own.kind}{perhaps}{': evaluated only when it is deployed' if own.is_open else ''}",
         path=own.path,
         before=own.before.text if own.before else "",
         after=own.after.text if own.after else "",

@@ -55,6 +55,11 @@ class PropertyChange(Model):
     noise: str = ""
     """Why it means nothing, though Azure names it; empty where it counts."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether Azure evaluates only when it deploys what it comes to: it may be so already."""
+        return self.after is not None and self.after.unresolved and not self.noise
+
 
 class ResourceChange(Model):
     """One resource, and what happens to it."""
@@ -87,17 +92,32 @@ class ResourceChange(Model):
         return tuple(each for each in self.properties if not each.noise)
 
     @property
+    def differing(self) -> tuple[PropertyChange, ...]:
+        """What is known to change."""
+        return tuple(each for each in self.counting if not each.is_open)
+
+    @property
     def counts(self) -> bool:
-        """Whether the resource is changed, noise apart."""
+        """Whether the resource is changed, or may be by what is not evaluated yet; noise apart."""
+        return self.differs or (self.kind is ChangeKind.MODIFY and not self.potential and bool(self.counting))
+
+    @property
+    def differs(self) -> bool:
+        """Whether the resource is known to be changed, noise apart."""
         if self.potential:
             return False
         match self.kind:
             case ChangeKind.CREATE | ChangeKind.DELETE:
                 return True
             case ChangeKind.MODIFY:
-                return bool(self.counting) or not self.properties
+                return bool(self.differing) or not self.properties
             case _:
                 return False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the template has something of it that Azure did not compare."""
+        return self.is_skipped or any(each.is_open for each in self.properties)
 
     @property
     def is_skipped(self) -> bool:

@@ -47,6 +47,8 @@ async def test_the_plan_tells_what_is_different_and_no_more(platform: Platform) 
     told = [(each.path, each.before[:12], each.after[:12], bool(each.high)) for each in made.differences()]
     noise = [bool(each.noise) for each in made.differences()]
     assert told[: noise.index(True)] == [
+        ("properties.administratorLoginPassword", "", "[parameters(", True),
+        ("properties.value", "", "[format('red", True),
         ("properties.siteConfig.linuxFxVersion", "DOCKER|ghcr.", "DOCKER|ghcr.", True),
         ("properties.PAYMENT_TIMEOUT_SECONDS", "1", "", True),
         ("properties.ftpsState", "FtpsOnly", "Disabled", True),
@@ -62,8 +64,26 @@ async def test_it_is_deployed_and_nothing_is_left_to_change(platform: Platform) 
     assert outcome.end_state is EndState.ROLLED_BACK, outcome
     assert platform.executed() == ["Succeeded"]
     assert any("fundrboltreceipts" in each for each in outcome.next_steps)
+    (told,) = [each for each in outcome.evidence if "could not compare" in each]
+    assert "secrets fundrbolt-production-kv/redis-url properties.value" in told
+    assert "flexibleServers fundrbolt-production-pg properties.administratorLoginPassword" in told
+
+
+async def test_what_what_if_cannot_compare_is_deployed_again_unless_it_is_named(
+    platform: Platform, tmp_path: Path
+) -> None:
+    await roll_back()
+    assert not (await platform.plan()).already_there
+    infrastructure_file(
+        tmp_path,
+        noise=[
+            "Microsoft.DBforPostgreSQL/flexibleServers: properties.administratorLoginPassword",
+            "Microsoft.KeyVault/vaults/secrets: properties.value",
+        ],
+    )
     again = await roll_back()
     assert again.end_state is EndState.ALREADY_THERE, again
+    assert platform.executed() == ["Succeeded"]
 
 
 async def test_the_apps_database_is_the_same_afterwards(platform: Platform) -> None:

@@ -154,3 +154,38 @@ async def test_a_connection_string_of_the_old_server_is_refused(infrastructure: 
     assert f"connection string 'Default' of '{SITE}'" in outcome.headline
     assert "hunter22" not in outcome.model_dump_json()
     assert infrastructure.sent() == 0
+
+
+async def test_what_if_that_looks_into_nothing_does_not_mean_that_all_is_there(infrastructure: Infrastructure) -> None:
+    infrastructure.control.break_("whatif-limit")
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert infrastructure.sent() == 1
+    (told,) = [each for each in outcome.evidence if "could not compare" in each]
+    assert "Microsoft.Resources/deployments fundrbolt-production" in told
+    infrastructure.control.repair("whatif-limit")
+    assert plan_of(infrastructure, await roll_back(dry_run=True)).already_there
+
+
+async def test_a_difference_that_only_deploying_evaluates_is_deployed_and_not_called_verified(
+    infrastructure: Infrastructure,
+) -> None:
+    def serving(mode: str) -> dict[str, Any]:
+        main = main_template(V2)
+        (nested,) = main["resources"]
+        nested["properties"]["template"]["resources"][0]["properties"]["appCommandLine"] = (
+            f"[format('serve --host {{0}} --mode {mode}', {DEFAULT_HOST[1:-1]})]"
+        )
+        return main
+
+    infrastructure.repository.commit(V2, serving("good"))
+    await infrastructure.deploy(serving("bad"))
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert infrastructure.sent() == 1
+    made = plan_of(infrastructure, outcome)
+    (row,) = [each for each in made.differences() if each.path == "properties.appCommandLine"]
+    assert (row.change, row.high, row.noise) == ("Modify: evaluated only when it is deployed", "settings of a site", "")
+    assert "properties.appCommandLine" in dict(made.facts())["Not evaluated by Azure"]
+    (told,) = [each for each in outcome.evidence if "could not compare" in each]
+    assert f"{CONFIG} {SITE}/web properties.appCommandLine" in told

@@ -131,11 +131,22 @@ def test_the_value_of_a_vaults_secret_is_never_shown_and_of_high_risk() -> None:
     assert change.properties[0].high == "a vault's secret"
 
 
-def test_an_expression_that_azure_did_not_evaluate_is_noise_with_its_reason() -> None:
+def test_an_expression_that_azure_did_not_evaluate_may_be_a_change_and_is_none_that_is_known() -> None:
     expression = "[reference(resourceId('Microsoft.Insights/components', 'x'), '2020-02-02').ConnectionString]"
     (change,) = read(modified(SITE, property_change("properties.clientAffinity", "a", expression)))
-    assert change.properties[0].noise == "Azure evaluates this expression only when it deploys"
-    assert not change.counts
+    assert not change.properties[0].noise
+    assert (change.is_open, change.counts, change.differs) == (True, True, False)
+
+
+@pytest.mark.parametrize("expression", ["[listKeys('x', '2024-03-01').primaryKey]", "[parameters('password')]"])
+def test_an_expression_has_the_risk_of_its_type(expression: str) -> None:
+    secret = f"{GROUP}/Microsoft.KeyVault/vaults/kv/secrets/redis-url"
+    (change,) = read(modified(secret, property_change("properties.value", None, expression)))
+    assert change.properties[0].high == "a vault's secret"
+    (noted,) = read(
+        modified(secret, property_change("properties.value", None, expression)), globs=("properties.value",)
+    )
+    assert (noted.is_high, noted.is_open, noted.counts) == (False, False, False)
 
 
 @pytest.mark.parametrize(
