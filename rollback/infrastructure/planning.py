@@ -209,9 +209,14 @@ class InfrastructurePlanner:
                 await check_granted_in_group(connection, group, (*INFRASTRUCTURE, *type_actions(types)))
 
     async def _find_left(self, history: list[ArmDeployment], changes: tuple[ResourceChange, ...]) -> tuple[Left, ...]:
-        """What the replaced deployments made, and the template does not have: later failed ones made some of it too."""
+        """What the replaced deployments made, and the template does not have: later failed ones made some of it too.
+
+        None while Azure did not look into all of the template: what it has is not known then.
+        """
+        if any(each.hides for each in changes):
+            return ()
         client = await self._run.deployments()
-        kept = {each.id.lower() for each in changes if each.kind in WRITTEN}
+        kept = {each.id.lower() for each in changes if each.kind in WRITTEN or each.is_skipped}
         there = {each.id.lower() for each in changes if each.kind is ChangeKind.IGNORE}
         made: dict[str, str] = {}
         for each in history:

@@ -126,8 +126,13 @@ class RollBackInfrastructurePlan(Plan):
             ("Parameters", "; ".join(f"{name} = {value}" for name, value in self.parameters.items()) or "none"),
             ("Database", "; ".join(self.database) or "not checked"),
             ("Not evaluated by Azure", _named(self.unevaluated) or "nothing"),
-            ("Stays, though not in it", "; ".join(f"{each.type} {each.name}" for each in self.left) or "nothing"),
+            ("Stays, though not in it", "; ".join(f"{each.type} {each.name}" for each in self.left) or self._no_left),
         ]
+
+    @property
+    def _no_left(self) -> str:
+        hiding = [f"'{each.name}'" for each in self.changes if each.hides]
+        return f"not known: Azure did not look into {', '.join(hiding)}" if hiding else "nothing"
 
     @property
     def unevaluated(self) -> tuple[ResourceChange, ...]:
@@ -149,8 +154,10 @@ class RollBackInfrastructurePlan(Plan):
         undo = [
             f"To undo this: roll-back-infrastructure with archived {self.name.rpartition('-')[2]}, this run's name."
         ]
+        unknown = [f"What stays, though the template does not have it, is {self._no_left}."]
         return (
             *stays,
+            *(unknown if any(each.hides for each in self.changes) else []),
             *(undo if self.replaced else []),
             "The next deployment from the main branch brings the later template back: revert it there.",
         )

@@ -127,6 +127,12 @@ class ResourceChange(Model):
         return self.potential or self.kind in UNEVALUATED
 
     @property
+    def hides(self) -> bool:
+        """Whether resources of the template may be in it that what-if names nowhere."""
+        nested = self.type.lower() == DEPLOYMENT.lower() or "/providers/" not in self.id.lower()
+        return nested and self.is_skipped
+
+    @property
     def is_high(self) -> bool:
         """Whether anything of it is of high risk."""
         return bool(self.high) or any(each.high for each in self.counting)

@@ -1,5 +1,6 @@
 """What Azure's what-if did not evaluate is of high risk, does not lead the app away, and nothing is claimed of it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,31 @@ async def test_what_if_that_looks_into_nothing_does_not_mean_that_all_is_there(i
     assert "Microsoft.Resources/deployments fundrbolt-production" in told
     infrastructure.control.repair("whatif-limit")
     assert plan_of(infrastructure, await roll_back(dry_run=True)).already_there
+
+
+async def test_nothing_is_advised_to_be_deleted_while_a_deployment_was_not_looked_into(
+    infrastructure: Infrastructure,
+) -> None:
+    main = main_template(V2)
+    (first,) = main["resources"]
+    inner = first["properties"]["template"]["resources"]
+    second = json.loads(json.dumps({**first, "name": "fundrbolt-plan"}))
+    for own, is_plan in ((first, False), (second, True)):
+        own["properties"]["template"]["resources"] = [
+            each for each in inner if (each["type"] == "Microsoft.Web/serverfarms") is is_plan
+        ]
+    main["resources"].append(second)
+    infrastructure.control.break_("whatif-limit", nested=1)
+    infrastructure.repository.commit(V2, main)
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.ROLLED_BACK, outcome
+    assert any("serverfarms fundrbolt-production-plan deployed" in each for each in outcome.done)
+    assert not [each for each in outcome.next_steps if "az resource delete" in each]
+    assert any("not known: Azure did not look into 'fundrbolt-plan'" in each for each in outcome.next_steps)
+    made = plan_of(infrastructure, outcome)
+    assert not made.left
+    (row,) = [each for each in made.differences() if "fundrbolt-plan" in each.resource]
+    assert "it is not in the template" not in row.noise
 
 
 async def test_a_difference_that_only_deploying_evaluates_is_deployed_and_not_called_verified(
