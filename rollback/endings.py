@@ -68,6 +68,9 @@ def ending_after(error: BaseException, journal: Journal, plan: Plan | None, run:
         next_steps.append(f"Finish it with '--resume {run}', or give it up with '--abandon {run}'.")
     if plan is not None and state is plan.unproven:
         what = f"{plan.title}: {plan.doubt}. {what}"
+        next_steps += plan.afterwards()
+    elif plan is not None and state is EndState.PART_WAY:
+        next_steps += plan.after_part()
     return Ending(state, what, tuple(next_steps))
 
 

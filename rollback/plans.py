@@ -119,6 +119,10 @@ class Plan(Model):
         """What is left to people when it is done."""
         return ()
 
+    def after_part(self) -> tuple[str, ...]:
+        """What of that holds where only a part was done; nothing, unless a plan says so."""
+        return ()
+
     @property
     def rto_target_seconds(self) -> float | None:
         """What the runbook allows, Azure's own time and waiting for people apart; none: no promise."""

@@ -162,6 +162,10 @@ class RollBackInfrastructurePlan(Plan):
             "The next deployment from the main branch brings the later template back: revert it there.",
         )
 
+    def after_part(self) -> tuple[str, ...]:
+        """All of that: what is replaced was archived before anything was deployed."""
+        return self.afterwards()
+
 
 def _named(changes: tuple[ResourceChange, ...]) -> str:
     told = [f"{each.type} {each.name} ({each.kind.value}{_untold(each)})" for each in changes]
