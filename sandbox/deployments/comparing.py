@@ -4,6 +4,8 @@ Azure knows each type's description, and so what of a resource nobody sets: thos
 template does not say and Azure gives every resource by itself is known for some properties only: for the others Azure
 says `Delete`, though nothing will be. That is its noise, and it is here as it is there:
 
+- a plain resource's `PUT` resets what its template leaves out: what has another value than its default is told as
+  `Delete`, and will be the default;
 - `NOISE` names properties that are there by default and show up as `Delete` when a template leaves them out;
 - `siteConfig` of a site has few properties when it is read: all others show up as `Create`;
 - app settings and connection strings are not shown by `GET`: all of them show up as one `Create` of `properties`;
@@ -15,6 +17,7 @@ says `Delete`, though nothing will be. That is its noise, and it is here as it i
 
 from typing import Any, Literal, cast
 
+from sandbox.providers import kinds
 from sandbox.templates.values import is_object
 
 ChangeKind = Literal["Create", "Delete", "Modify", "Array", "NoEffect"]
@@ -70,8 +73,21 @@ def _properties(kind: str, before: Any, after: Any) -> list[dict[str, Any]]:
         for name in sorted(wanted)
         for each in _differs(f"properties.{name}", current.get(name), wanted[name], there=current.get(name) is not None)
     ]
-    noise = [name for name in NOISE.get(kind.lower(), ()) if name not in wanted and current.get(name) is not None]
-    return found + [change(f"properties.{name}", "Delete", current[name], None) for name in noise]
+    told = [*NOISE.get(kind.lower(), ()), *_reset(kind, current)]
+    left_out = [name for name in dict.fromkeys(told) if name not in wanted and current.get(name) is not None]
+    return found + [change(f"properties.{name}", "Delete", current[name], None) for name in left_out]
+
+
+def _reset(kind: str, current: dict[str, Any]) -> list[str]:
+    """What a plain resource has of other values than its defaults: leaving it out gives it the default again."""
+    plain = kinds.find(kind)
+    if plain is None:
+        return []
+    return [
+        name
+        for name, value in sorted(current.items())
+        if name not in plain.read_only and value != plain.defaults.get(name)
+    ]
 
 
 def _differs(path: str, before: Any, after: Any, *, there: bool) -> list[dict[str, Any]]:

@@ -107,7 +107,9 @@ async def _compare(prediction: Prediction, resource: Declared) -> None:
     elif not prediction.full:
         told |= {"changeType": "Deploy"}
     else:
-        deltas = differences(resource.type, current, body) + _clutter(call, resource, current)
+        deltas = differences(resource.type, current, body)
+        told_already = {each["path"] for each in deltas}
+        deltas += [each for each in _clutter(call, resource, current) if each["path"] not in told_already]
         before = {**_framed(resource, {}), **current}
         kind = "Modify" if deltas else "NoChange"
         told |= {"changeType": kind, "before": before, "after": predicted(before, wanted, deltas)}

@@ -19,7 +19,6 @@ async def test_a_firewall_that_the_template_would_open_is_told_and_part_of_the_a
     infrastructure: Infrastructure,
 ) -> None:
     infrastructure.control.break_("arm-drift", id=STORAGE, property="networkAcls.defaultAction", value="Deny")
-    infrastructure.control.break_("whatif-noise", type="Microsoft.Storage/storageAccounts", property="networkAcls")
     outcome = await roll_back(release=V3)
     assert outcome.end_state is EndState.ROLLED_BACK, outcome
     made = infrastructure.store.get(outcome.run).plan(RollBackInfrastructurePlan)

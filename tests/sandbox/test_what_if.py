@@ -97,6 +97,20 @@ async def test_what_a_template_leaves_out_is_noise_for_some_properties_and_silen
     assert [(path, kind) for path, kind, *_ in deltas(changed)] == [("properties.encryption", "Delete")]
 
 
+async def test_what_a_deployment_resets_is_told_as_deleted_before(what_if, stored, deployments, arm, control):
+    for name, value in (("allowBlobPublicAccess", "true"), ("networkAcls.defaultAction", "Deny")):
+        control.break_("arm-drift", id=STORAGE_ID, property=name, value=value)
+    told = {path: (kind, before) for path, kind, before, _ in deltas((await what_if(template(STORAGE)))[STORAGE_ID])}
+    assert told["properties.allowBlobPublicAccess"] == ("Delete", True)
+    kind, before = told["properties.networkAcls"]
+    assert (kind, before["defaultAction"]) == ("Delete", "Deny")
+    wish = {"properties": {"mode": "Incremental", "template": template(STORAGE)}}
+    await (await deployments.begin_create_or_update(GROUP, "again", wish)).result()
+    there = (await arm.ask("GET", STORAGE_ID, query={"api-version": "2023-05-01"})).json()["properties"]
+    assert (there["allowBlobPublicAccess"], there["networkAcls"]["defaultAction"]) == (False, "Allow")
+    assert {path for path, *_ in deltas((await what_if(template(STORAGE)))[STORAGE_ID])} == {"properties.encryption"}
+
+
 async def test_read_only_properties_are_never_told_as_changes(what_if, stored):
     changed = (await what_if(template({**STORAGE, "properties": {}})))[STORAGE_ID]
     told = {path for path, *_ in deltas(changed)}
