@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from rollback.azure import ONE_TRY, AzureConnection
-from rollback.errors import OperationInProgress, Permanent, ResourceMissing, TemplateUnfit
+from rollback.errors import AzureUnreachable, OperationInProgress, Permanent, ResourceMissing, TemplateUnfit
 from rollback.infrastructure.refusals import our_deployment_errors, told
 from rollback.infrastructure.settings import DeploymentScope, Infrastructure
 from rollback.infrastructure.what_if import RawChange, gather
@@ -162,15 +162,20 @@ class Deployments:
         return template, {name: each for name, each in parameters.items() if each}
 
     async def what_if(self, template: dict[str, Any], parameters: dict[str, Any]) -> list[RawChange]:
-        """What deploying it would change; raises `TemplateUnfit` with Azure's words where it would not take it."""
-        name, wanted = self._settings.deployment, self._body(template, parameters)
-        wanted["properties"]["whatIfSettings"] = {"resultFormat": "FullResourcePayloads"}
-        with our_deployment_errors(f"what-if of '{name}' for {self.where}"):
-            if self._in_group:
-                asked = await self._deployments.begin_what_if(self._settings.resource_group, name, cast("Any", wanted))
-            else:
-                asked = await self._deployments.begin_what_if_at_subscription_scope(name, cast("Any", wanted))
-            result = (await asked.result()).as_dict()
+        """What deploying it would change; raises `TemplateUnfit` with Azure's words where it would not take it.
+
+        Raises `AzureUnreachable` where it does not say so in time.
+        """
+        within = self._settings.what_if_timeout_seconds
+        try:
+            async with asyncio.timeout(within):
+                result = await self._ask_what_if(template, parameters)
+        except TimeoutError as error:
+            raise AzureUnreachable(
+                f"Azure did not say within {within:g} s what the deployment to {self.where} would change.",
+                remedy="Nothing more was sent. Try again; where the template needs longer, raise "
+                "what_if_timeout_seconds in the platform file.",
+            ) from error
         if result.get("error"):
             raise TemplateUnfit(
                 f"Azure cannot say what the deployment would change: {told(result['error'])}",
@@ -195,6 +200,16 @@ class Deployments:
             await self._once.deployments.begin_create_or_update_at_scope(
                 self.scope, name, cast("Any", body), polling=False, **ONE_TRY
             )
+
+    async def _ask_what_if(self, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+        name, wanted = self._settings.deployment, self._body(template, parameters)
+        wanted["properties"]["whatIfSettings"] = {"resultFormat": "FullResourcePayloads"}
+        with our_deployment_errors(f"what-if of '{name}' for {self.where}"):
+            if self._in_group:
+                asked = await self._deployments.begin_what_if(self._settings.resource_group, name, cast("Any", wanted))
+            else:
+                asked = await self._deployments.begin_what_if_at_subscription_scope(name, cast("Any", wanted))
+            return (await asked.result()).as_dict()
 
     def _body(self, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
         properties = {"mode": "Incremental", "template": template, "parameters": parameters}

@@ -68,6 +68,19 @@ async def test_reading_that_is_throttled_goes_on(infrastructure: Infrastructure)
     assert infrastructure.executed() == ["Succeeded"]
 
 
+@pytest.mark.parametrize("waited_for", ["/whatIf", "/operationresults"])
+async def test_a_what_if_that_takes_too_long_is_given_up_and_says_which_setting_would_wait(
+    infrastructure: Infrastructure, tmp_path: Path, waited_for: str
+) -> None:
+    infrastructure_file(tmp_path, what_if_timeout_seconds=1)
+    infrastructure.control.break_("delay", seconds=4, path=waited_for)
+    outcome = await roll_back()
+    assert outcome.end_state is EndState.NOTHING_CHANGED, outcome
+    assert "did not say within 1 s what the deployment to the subscription would change" in outcome.headline
+    assert "what_if_timeout_seconds" in outcome.next_steps[0]
+    assert infrastructure.sent() == 0
+
+
 async def test_one_that_fails_half_way_tells_all_and_is_deployed_again_on_resuming(
     infrastructure: Infrastructure,
 ) -> None:
