@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rollback.cache.choosing import Asked, Decided, choose
-from rollback.cache.counting import Counted, count
+from rollback.cache.counting import Count, Counted, count
 from rollback.cache.patterns import Patterns
 from rollback.cache.plans import ALL_KEYS, ClearCachePlan, Noticed
 from rollback.cache.scanning import Choice
@@ -16,8 +16,6 @@ from rollback.permissions import ACTIONS, READ_APP
 PROCEDURE = "clear-cache"
 FLUSH_SECONDS = 1.0
 """FLUSHALL ASYNC answers within milliseconds; the rest is the way there."""
-MORE_KEYS_SHARE, MORE_KEYS = 2.0, 10_000
-"""A plan holds while there are at most so many times the keys that it told, or so many more."""
 UNKNOWN_EFFECT = "what its users notice is not known"
 REVOKED = "revoked tokens become valid again"
 
@@ -34,7 +32,7 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
     choice = choice_of(decided)
     # A sample could miss the one queue that must not be deleted.
     sample_above = topology.keys if decided.everything and settings.protected else settings.sample_above_keys
-    counted = await count(topology, choice, Patterns((*settings.effects, *settings.revocations)), sample_above)
+    counted = await count(topology, choice, _effects(settings), sample_above)
     if decided.everything:
         require_nothing_protected(counted)
         _require_databases_named(topology.primaries, asked.explicitly)
@@ -80,7 +78,7 @@ def choice_of(plan: ClearCachePlan | Decided) -> Choice:
 
 
 async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
-    """Make sure that the plan's cache is still that, and has about as many keys; raises `PlanIsStale`.
+    """Make sure that the plan's cache is still that, with about as many keys of each kind; raises `PlanIsStale`.
 
     Where all keys go, they are looked at once more: a queue may have got its first job since.
     """
@@ -89,14 +87,26 @@ async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
     if (account.host, account.port) != (made.host, made.port):
         raise PlanIsStale(f"Cache '{made.cache}' is at {account.host}:{account.port} now.", remedy="Plan again.")
     topology = await cache.find()
-    if topology.keys > max(MORE_KEYS_SHARE * made.total, made.total + MORE_KEYS):
-        raise PlanIsStale(
-            f"Cache '{made.cache}' has {topology.keys:,} keys; the plan told of {made.total:,}.",
-            remedy="Look at what fills it, then plan again.",
-        )
+    _require_about_as_many(made, Count(what="keys", number=made.total), Count(what="keys", number=topology.keys))
+    settings = run.settings.cache(made.environment)
+    counted = await count(topology, choice_of(made), _effects(settings), settings.sample_above_keys)
+    noticed = [each.count for each in made.noticed if each.effect != UNKNOWN_EFFECT]
+    for told, seen in ((made.counts, counted.matched), (noticed, counted.noticed)):
+        before = {each.what: each for each in told}
+        for what, keys in seen.items():
+            _require_about_as_many(made, before.get(what, Count(what=what, number=0)), counted.estimate(what, keys))
     if made.everything:
         await require_flushable(made, topology)
     return topology
+
+
+def _require_about_as_many(made: ClearCachePlan, told: Count, now: Count) -> None:
+    """Where either is from a sample, only what is certainly too many counts."""
+    if not made.tolerates(told.number + (told.margin or 0), now.number - (now.margin or 0)):
+        raise PlanIsStale(
+            f"Cache '{made.cache}' has {now.words} of {now.what}; the plan told of {told.words}.",
+            remedy="Look at what fills it, then plan again.",
+        )
 
 
 async def require_flushable(made: ClearCachePlan, topology: Topology) -> None:
@@ -124,6 +134,11 @@ def _require_databases_named(primaries: Iterable[Primary], explicitly: tuple[str
             f"FLUSHALL also empties the server's other databases: {', '.join(missing)}.",
             remedy="Name each of them explicitly, as 'db1', or give patterns: these stay in their database.",
         )
+
+
+def _effects(settings: Cache) -> Patterns:
+    """What people notice, told in the plan."""
+    return Patterns((*settings.effects, *settings.revocations))
 
 
 def _noticed(settings: Cache, counted: Counted) -> tuple[Noticed, ...]:

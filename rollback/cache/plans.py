@@ -11,6 +11,8 @@ from rollback.plans import Plan, PlannedStep, Risk
 
 CLEAR, RESTART, VERIFY_KEYS, VERIFY = "Clear the cache", "Restart the app", "Verify the keys", "Verify from outside"
 ALL_KEYS = "*"
+MORE_KEYS_SHARE, MORE_KEYS = 2, 100
+"""A plan holds while there are at most so many times the keys that it told, or so many more: in all, and of each."""
 
 
 class Noticed(Model):
@@ -60,6 +62,11 @@ class ClearCachePlan(Plan):
     """How long the deletion should take."""
     rate: str
     """What that rests on."""
+
+    @staticmethod
+    def tolerates(told: int, now: int) -> bool:
+        """Whether the plan holds where there are `now` keys of what it told of."""
+        return now <= max(MORE_KEYS_SHARE * told, told + MORE_KEYS)
 
     def binding(self) -> dict[str, Any]:
         """Targets and facts; keys come and go, and a failover does not change which are meant."""
@@ -145,6 +152,7 @@ class ClearCachePlan(Plan):
             *([("HIGH RISK", f"revoked tokens become valid again: {revoked}")] if revoked else []),
             *((f"Deleted: {each.what}", f"{each.words} keys") for each in self.counts),
             ("Counted by", self.counted),
+            ("Holds while", f"of each there are at most {MORE_KEYS_SHARE} times as many, or {MORE_KEYS} more"),
             *(
                 (f"Kept: {each.what}", f"{each.words} keys that a pattern matches")
                 for each in self.spared

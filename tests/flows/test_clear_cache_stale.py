@@ -9,7 +9,7 @@ import pytest
 from azure.identity import EnvironmentCredential
 from azure.mgmt.redis import RedisManagementClient
 from azure_names import GROUP, SUBSCRIPTION
-from clearing import ALL, QUEUES, Books, clear, quick_cache_file
+from clearing import ALL, QUEUES, SESSIONS, Books, clear, quick_cache_file
 from redis import Redis
 from support import World
 
@@ -106,3 +106,35 @@ async def test_what_came_before_a_run_is_gone_on_with_is_not_flushed(
     again = await clear(resume=outcome.run)
     assert why in again.headline
     assert books.keys() >= ALL - QUEUES
+
+
+@pytest.mark.parametrize(
+    ("asked", "more", "why"),
+    [
+        pytest.param({}, 9000, f"{ALL - QUEUES + 9000:,} of keys; the plan told of {ALL - QUEUES}", id="all"),
+        pytest.param({}, 350, f"has {SESSIONS + 350} of session:*; the plan told of {SESSIONS}", id="a pattern"),
+        pytest.param(
+            {"patterns": ("*",), "explicitly": ("*",)}, 350, f"has {SESSIONS + 350} of session:*", id="an effect"
+        ),
+    ],
+)
+async def test_many_more_keys_than_the_plan_told_of_are_not_deleted(
+    books: Books, asked: dict[str, object], more: int, why: str
+) -> None:
+    def log_in() -> None:
+        books.control.fill_cache("production", more, "session:")
+
+    outcome = await clear(when(Event.STEP_STARTED, log_in), **asked)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert why in outcome.headline
+    assert books.keys() == ALL - QUEUES + more
+    assert books.requests() == []
+
+
+async def test_a_plan_tells_how_many_more_keys_it_allows_and_as_many_are_deleted(books: Books) -> None:
+    outcome = await clear(
+        when(Event.STEP_STARTED, lambda: books.control.fill_cache("production", 250, "session:")), restart=False
+    )
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert ("Holds while", "of each there are at most 2 times as many, or 100 more") in books.plan(outcome).facts()
+    assert books.keys("session:*") == 0
