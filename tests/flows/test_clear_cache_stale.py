@@ -1,5 +1,6 @@
 """What was approved is what is deleted: where the cache is not as it was any more, it is refused."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,15 +9,21 @@ from pathlib import Path
 import pytest
 from azure.identity import EnvironmentCredential
 from azure.mgmt.redis import RedisManagementClient
+from azure.mgmt.redisenterprise import RedisEnterpriseManagementClient
 from azure_names import GROUP, SUBSCRIPTION
 from clearing import ALL, QUEUES, SESSIONS, Books, clear, quick_cache_file
-from redis import Redis
+from dying import run_killed_at
+from redis import Redis, RedisCluster
+from redis.crc import key_slot
 from support import World
 
+from flows.clear_cache import clear_cache
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
+from rollback.runs import Store
 
-CACHE, CLEAR = "fundrbolt-production-redis", "Clear the cache"
+CACHE, STAGING_CACHE = "fundrbolt-production-redis", "fundrbolt-staging-redis"
+CLEAR = "Clear the cache"
 EVERYTHING = {"everything": True, "explicitly": ("reports:*",), "restart": False}
 
 
@@ -138,3 +145,53 @@ async def test_a_plan_tells_how_many_more_keys_it_allows_and_as_many_are_deleted
     assert outcome.end_state is EndState.CLEARED, outcome
     assert ("Holds while", "of each there are at most 2 times as many, or 100 more") in books.plan(outcome).facts()
     assert books.keys("session:*") == 0
+
+
+async def test_a_cache_that_is_at_another_address_by_now_is_left_alone(books: Books, tmp_path: Path) -> None:
+    await asyncio.to_thread(run_killed_at, Event.STEP_FINISHED, "Approval", clear_cache)
+    file = tmp_path / "fundrbolt.toml"
+    content = file.read_text(encoding="utf-8")
+    head, section, rest = content.partition("[environments.production.cache]")
+    rest = rest.replace('"fundrbolt-production-rg"', '"fundrbolt-staging-rg"', 1).replace(CACHE, STAGING_CACHE, 1)
+    file.write_text(head + section + rest.replace('kind = "redis"', 'kind = "managed"', 1), encoding="utf-8")
+    outcome = await clear(resume=Store(books.state).latest(1)[0].header.run)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert f"Cache '{CACHE}' is at " in outcome.headline
+    assert books.keys() == ALL - QUEUES
+    assert books.keys(environment="staging") == ALL
+
+
+async def test_all_keys_of_a_server_are_flushed_with_another_database_only_where_that_is_named(books: Books) -> None:
+    use_another_database()
+    outcome = await clear(**EVERYTHING)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "empties the server's other databases: db1 (1 keys)" in outcome.headline
+    assert "'db1'" in " ".join(outcome.next_steps)
+    assert books.keys() == ALL - QUEUES
+    named = await clear(everything=True, explicitly=("reports:*", "db1"), restart=False)
+    assert named.end_state is EndState.CLEARED, named
+    assert books.keys() == 0
+
+
+@contextmanager
+def connected_to_staging() -> Iterator[RedisCluster]:
+    names = ("fundrbolt-staging-rg", STAGING_CACHE)
+    with EnvironmentCredential() as credential, RedisEnterpriseManagementClient(credential, SUBSCRIPTION) as azure:
+        host, keys = azure.redis_enterprise.get(*names).host_name, azure.databases.list_keys(*names, "default")
+    place = {"host": host, "port": 10000, "password": keys.primary_key}
+    with RedisCluster(**place, ssl=True, ssl_ca_certs=os.environ["SSL_CERT_FILE"]) as client:
+        yield client
+
+
+async def test_no_primary_is_flushed_where_the_last_one_has_a_job_by_now(books: Books) -> None:
+    def push_to_the_last() -> None:
+        with connected_to_staging() as client:
+            client.rpush(next(key for key in map("queue:{}".format, range(100)) if key_slot(key.encode()) < 5000), "x")
+
+    with connected_to_staging() as client:
+        for key in ("celery", "queue:emails", "queue:receipts"):
+            client.delete(key)
+    outcome = await clear(when(Event.STEP_STARTED, push_to_the_last), environment="staging", **EVERYTHING)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "also protected ones, which are never deleted: 1 of queue:*" in outcome.headline
+    assert books.keys(environment="staging") == ALL - QUEUES + 1
