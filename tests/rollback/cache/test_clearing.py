@@ -246,6 +246,36 @@ async def test_a_flush_that_never_reached_the_server_is_sent_again(run: Any, val
     assert await count_of(valkey, "flushall") == 1
 
 
+@pytest.mark.parametrize("everything", [True, False])
+async def test_a_server_that_is_away_after_the_last_key_leaves_nothing_to_do_again(
+    run: Any, valkey: Valkey, *, everything: bool
+) -> None:
+    await valkey.fill(session=3000)
+    await valkey.command("CONFIG", "RESETSTAT")
+    run.cache_settings = run.cache_settings.model_copy(update={"away_seconds": 0.5})
+    begun = False
+
+    def away(data: bytes) -> bool:
+        """It does not tell what it is any more, once keys are deleted."""
+        nonlocal begun
+        begun = begun or b"UNLINK" in data or b"FLUSHALL" in data
+        return begun and b"DBSIZE" in data
+
+    valkey.front.cut_before = away
+    with pytest.raises(CacheUnreachable):
+        await run.clear("session:*", everything=everything)
+    assert run.journal.confirmed_changes() == ["keys"]
+    assert run.journal.open_changes() == []
+    assert "3,000 keys deleted" in run.notes
+    assert "others are left" not in run.notes
+    valkey.front.cut_before = lambda _: False
+    await valkey.fill(session=5)
+    clearing = await run.clear("session:*", everything=everything)
+    assert clearing.tally.deleted == 0
+    assert len(await valkey.names()) == 5
+    assert await count_of(valkey, "flushall") == everything
+
+
 async def test_done_once_it_is_not_done_again_by_the_same_run(run: Any, valkey: Valkey) -> None:
     await valkey.fill(session=300)
     await run.clear("session:*")
