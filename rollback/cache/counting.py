@@ -4,7 +4,6 @@ A server's SCAN goes through its hash table, whose order is keyed at random when
 first are a sample by chance. In a cluster it goes slot by slot, where they are none: there every key is looked at.
 """
 
-import asyncio
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from rollback.cache.patterns import Patterns
 from rollback.cache.scanning import Choice, Page, pages
 from rollback.cache.topology import Primary, Topology
 from rollback.models import Model
+from rollback.side_by_side import side_by_side
 
 SAMPLE_KEYS = 20_000
 SIGMAS = 1.96
@@ -95,5 +95,5 @@ async def count(topology: Topology, choice: Choice, effects: Patterns, sample_ab
             if counted.sampled and counted.scanned >= SAMPLE_KEYS:
                 return
 
-    await asyncio.gather(*(look(each) for each in topology.primaries))
+    await side_by_side(look(each) for each in topology.primaries)
     return counted

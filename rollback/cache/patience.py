@@ -2,9 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from rollback.errors import RollbackError
+from rollback.errors import CacheMoved, CacheUnreachable, RollbackError
+
+T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
@@ -26,3 +30,13 @@ class Patience:
             raise error
         await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2**self._pauses, LONGEST_PAUSE_SECONDS))
         self._pauses += 1
+
+
+async def patiently(seconds: float, look: Callable[[], Awaitable[T]]) -> T:
+    """What a look at the cache, which changes nothing, comes to; from the beginning where a server is away."""
+    patience = Patience(seconds)
+    while True:
+        try:
+            return await look()
+        except (CacheUnreachable, CacheMoved) as error:
+            await patience.wait(error, moved_on=False)

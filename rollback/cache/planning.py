@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rollback.cache.choosing import Asked, Decided, choose
 from rollback.cache.counting import Count, Counted, count
+from rollback.cache.patience import patiently
 from rollback.cache.patterns import Patterns
 from rollback.cache.plans import ALL_KEYS, ClearCachePlan, Noticed
 from rollback.cache.scanning import Choice
@@ -28,11 +29,15 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
     await cache.check_permissions()
     await (await run.app_service()).check_permissions(ACTIONS[PROCEDURE] if asked.restart else READ_APP)
     account = await cache.account()
-    topology = await cache.find()
     choice = choice_of(decided)
-    # A sample could miss the one queue that must not be deleted.
-    sample_above = topology.keys if decided.everything and settings.protected else settings.sample_above_keys
-    counted = await count(topology, choice, _effects(settings), sample_above)
+
+    async def look() -> tuple[Topology, Counted]:
+        topology = await cache.find()
+        # A sample could miss the one queue that must not be deleted.
+        sample_above = topology.keys if decided.everything and settings.protected else settings.sample_above_keys
+        return topology, await count(topology, choice, _effects(settings), sample_above)
+
+    topology, counted = await patiently(settings.away_seconds, look)
     if decided.everything:
         require_nothing_protected(counted)
         _require_databases_named(topology.primaries, asked.explicitly)
@@ -82,13 +87,16 @@ async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
 
     Where all keys go, they are looked at once more: a queue may have got its first job since.
     """
-    cache = await run.cache()
-    account = await cache.account()
+    account = await (await run.cache()).account()
     if (account.host, account.port) != (made.host, made.port):
         raise PlanIsStale(f"Cache '{made.cache}' is at {account.host}:{account.port} now.", remedy="Plan again.")
-    topology = await cache.find()
-    _require_about_as_many(made, Count(what="keys", number=made.total), Count(what="keys", number=topology.keys))
     settings = run.settings.cache(made.environment)
+    return await patiently(settings.away_seconds, lambda: _check_keys(run, made, settings))
+
+
+async def _check_keys(run: Run, made: ClearCachePlan, settings: Cache) -> Topology:
+    topology = await (await run.cache()).find()
+    _require_about_as_many(made, Count(what="keys", number=made.total), Count(what="keys", number=topology.keys))
     counted = await count(topology, choice_of(made), _effects(settings), settings.sample_above_keys)
     noticed = [each.count for each in made.noticed if each.effect != UNKNOWN_EFFECT]
     for told, seen in ((made.counts, counted.matched), (noticed, counted.noticed)):

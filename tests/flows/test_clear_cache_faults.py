@@ -65,6 +65,24 @@ async def test_a_cache_that_does_not_come_back_ends_it_and_the_run_is_gone_on_wi
     assert books.restarts() == 1
 
 
+@pytest.mark.parametrize("step", ["Plan", CLEAR])
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [("redis-failover", {"milliseconds": 700}), ("redis-drops", {"commands": "SCAN"})],
+    ids=["failover", "drop"],
+)
+async def test_a_cache_that_is_away_for_a_moment_while_it_is_looked_at_is_waited_for(
+    books: Books, step: str, fault: str, options: dict[str, Any]
+) -> None:
+    def fail(entry: Entry) -> None:
+        if (entry.event, entry.step) == (Event.STEP_STARTED, step):
+            books.control.break_(fault, **options)
+
+    outcome = await clear(fail, restart=False)
+    assert outcome.end_state is EndState.CLEARED, outcome
+    assert books.keys() == ALL - DEFAULTS
+
+
 async def test_a_cache_that_cannot_be_reached_while_planning_is_told_with_nothing_changed(books: Books) -> None:
     books.control.break_("redis-failover", milliseconds=3_600_000)
     outcome = await clear()
