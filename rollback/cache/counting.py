@@ -45,6 +45,7 @@ class Counted:
     """By DBSIZE."""
     scanned: int = 0
     sampled: bool = False
+    """Whether there were more, which were not looked at."""
     matched: Counter[str] = field(default_factory=Counter[str])
     """To be deleted, by pattern."""
     spared: Counter[str] = field(default_factory=Counter[str])
@@ -73,7 +74,7 @@ class Counted:
 async def count(topology: Topology, choice: Choice, effects: Patterns, sample_above: int) -> Counted:
     """Look at the keys, all primaries side by side; nothing is changed."""
     counted = Counted(total=topology.keys)
-    counted.sampled = counted.total > sample_above and not topology.clustered
+    may_stop = counted.total > sample_above and not topology.clustered
 
     def see(page: Page) -> None:
         chosen = choice.split(page)
@@ -91,9 +92,10 @@ async def count(topology: Topology, choice: Choice, effects: Patterns, sample_ab
 
     async def look(primary: Primary) -> None:
         async for page in pages(primary.server):
-            see(page)
-            if counted.sampled and counted.scanned >= SAMPLE_KEYS:
+            if may_stop and counted.scanned >= SAMPLE_KEYS:
+                counted.sampled = True
                 return
+            see(page)
 
     await side_by_side(look(each) for each in topology.primaries)
     return counted

@@ -234,6 +234,17 @@ async def test_the_database_that_the_platform_file_says_is_cleared_and_no_other(
     assert again.end_state is EndState.ALREADY_THERE, again
 
 
+async def test_a_pattern_without_keys_in_a_sample_ends_without_a_word_of_anybody_else(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLBACK_CONFIG", str(quick_cache_file(tmp_path, sample_above_keys=1000)))
+    books.control.fill_cache("production", 25_000, "other:")
+    outcome = await clear(patterns=("nothing:*",), restart=False)
+    assert "a sample of" in books.plan(outcome).counted
+    assert outcome.end_state is EndState.ALREADY_THERE, outcome
+    assert "No key was there to delete; this run changed nothing." in outcome.headline
+
+
 async def test_an_app_that_is_not_well_afterwards_is_cleared_not_verified(books: Books) -> None:
     def stop(entry: Entry) -> None:
         if (entry.event, entry.step) == (Event.STEP_STARTED, "Verify the keys"):

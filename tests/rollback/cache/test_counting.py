@@ -36,6 +36,13 @@ async def test_a_big_cache_is_counted_from_a_sample_that_says_how_far_off_it_may
     assert none.margin == 6
 
 
+async def test_a_cache_that_was_looked_at_to_the_end_is_no_sample(run: Any, valkey: Valkey) -> None:
+    await valkey.fill(session=300, other=2239)
+    counted = await count(await run.find(), CHOICE, EFFECTS, sample_above=1000)
+    assert counted.words == "a full scan of 2,539 keys"
+    assert counted.estimate("session:*", counted.matched["session:*"]).words == "300"
+
+
 async def test_a_cluster_is_counted_in_full_however_big_it_is(cluster_run: Any, cluster: Cluster) -> None:
     await cluster.fill(session=600)
     counted = await count(await cluster_run.find(), CHOICE, EFFECTS, sample_above=100)
