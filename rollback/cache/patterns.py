@@ -5,8 +5,7 @@ end of the pattern, and an empty one matches nothing. Keys are bytes, and so are
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
 
 ANY = frozenset(range(256))
 STAR = None
@@ -108,25 +107,22 @@ def covers_all(pattern: str) -> bool:
 
 def overlap(one: str, other: str) -> bool:
     """Whether a key could match both patterns."""
-    return _overlap(parse(one), parse(other))
-
-
-def _overlap(one: Sequence[Atom], other: Sequence[Atom]) -> bool:
-    if any(atom is not STAR and not atom for atom in (*one, *other)):
+    ours, theirs = parse(one), parse(other)
+    if any(atom is not None and not atom for atom in (*ours, *theirs)):
         return False
 
-    @cache
-    def both(at: int, there: int) -> bool:
-        """Whether what is left of both can be one text."""
-        if at < len(one) and one[at] is STAR:
-            return both(at + 1, there) or (there < len(other) and both(at, there + 1))
-        if there < len(other) and other[there] is STAR:
-            return both(at, there + 1) or (at < len(one) and both(at + 1, there))
-        if at == len(one) or there == len(other):
-            return at == len(one) and there == len(other)
-        return not (one[at] or ANY).isdisjoint(other[there] or ANY) and both(at + 1, there + 1)
+    def steps(at: int, there: int) -> Iterator[tuple[int, int]]:
+        us, them = at < len(ours), there < len(theirs)
+        if (us and ours[at] is STAR) or (them and theirs[there] is STAR):
+            # It ends, or takes what the other one has here.
+            if us:
+                yield at + 1, there
+            if them:
+                yield at, there + 1
+        elif us and them and not (ours[at] or ANY).isdisjoint(theirs[there] or ANY):
+            yield at + 1, there + 1
 
-    return both(0, 0)
+    return _leads(steps, (len(ours), len(theirs)))
 
 
 def within(narrow: str, wide: str) -> bool:

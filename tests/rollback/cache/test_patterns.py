@@ -85,6 +85,13 @@ def test_patterns_overlap_where_a_key_could_match_both(one: str, other: str, *, 
     assert overlap(other, one) is both
 
 
+def test_a_very_long_pattern_is_held_against_another_all_the_same() -> None:
+    long = "*" + "a" * 1200
+    assert not overlap(long, "jwt_blacklist:*b")
+    assert overlap(long, "jwt_blacklist:*")
+    assert within(f"jwt_blacklist:{long}", "jwt_blacklist:*")
+
+
 @pytest.mark.parametrize(
     ("narrow", "wide", "inside"),
     [
