@@ -15,7 +15,7 @@ from sandbox.errors import SandboxError
 from sandbox.redis import seed
 from sandbox.redis.deletions import Deletions
 from sandbox.redis.model import PORTS, Cache, CacheKind, KeyType
-from sandbox.redis.node import SLOTS, Access, Node, cluster_configuration, cluster_file, users
+from sandbox.redis.node import Access, Node, cluster_configuration, cluster_file, slot_ranges, users
 
 FIRST_UPSTREAM_PORT = 16_380
 POLL_SECONDS = 0.01
@@ -119,9 +119,11 @@ class Caches:
         from redis.crc import key_slot
 
         nodes = self.nodes(cache)
+        parts = slot_ranges(len(nodes))
         by_node: defaultdict[int, list[seed.Command]] = defaultdict(list)
         for command in commands:
-            by_node[key_slot(str(command[1]).encode()) * len(nodes) // SLOTS].append(command)
+            slot = key_slot(str(command[1]).encode())
+            by_node[next(number for number, part in enumerate(parts) if slot in part)].append(command)
         for number, mine in by_node.items():
             pipeline: Any = nodes[number].client.pipeline(transaction=False)
             for command in mine:

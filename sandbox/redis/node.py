@@ -171,14 +171,18 @@ def node_id(cache: str, number: int) -> str:
     return sha1(f"{cache}/{number}".encode(), usedforsecurity=False).hexdigest()
 
 
+def slot_ranges(nodes: int) -> list[range]:
+    """Each node's part of a cluster's slots, in the beginning and ever after."""
+    return [range(each * SLOTS // nodes, (each + 1) * SLOTS // nodes) for each in range(nodes)]
+
+
 def cluster_file(cache: str, address: str, ports: list[int], number: int) -> str:
     """What the node with this number knows of its cluster in the beginning: each has a part of the slots."""
     lines: list[str] = []
-    for each, port in enumerate(ports):
-        first, last = each * SLOTS // len(ports), (each + 1) * SLOTS // len(ports) - 1
+    for each, (port, part) in enumerate(zip(ports, slot_ranges(len(ports)), strict=True)):
         flags = "myself,master" if each == number else "master"
         where = f"{address}:{port}@{port + BUS_DISTANCE}"
-        lines.append(f"{node_id(cache, each)} {where} {flags} - 0 0 {each + 1} connected {first}-{last}")
+        lines.append(f"{node_id(cache, each)} {where} {flags} - 0 0 {each + 1} connected {part[0]}-{part[-1]}")
     return "\n".join([*lines, f"vars currentEpoch {len(ports)} lastVoteEpoch 0"]) + "\n"
 
 

@@ -40,6 +40,12 @@ async def test_staging_has_a_cluster_of_three_nodes_that_a_cluster_client_finds(
         assert client.set("cache:donations:new", "1")
 
 
+async def test_a_cluster_is_filled_whatever_slot_a_key_has(caches, control):
+    before = control.cache_keys("staging")
+    control.fill_cache("staging", 10_000)
+    assert control.cache_keys("staging") == before + 10_000
+
+
 async def test_caches_are_listed(caches, arm):
     assert [each.name async for each in caches.redis.redis.list_by_subscription()] == [CACHE]
     assert [each.name async for each in caches.redis.redis.list_by_resource_group(STAGING_GROUP)] == []
