@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sandbox.arm import Call, Route, collection, resource_not_found
 from sandbox.redis.model import PORTS, Cache, KeyType
 from sandbox.redis.operations import CLUSTERS, PROVIDER, begin, require_idle
-from sandbox.redis.resources import LOCATIONS, cache_id, keys_json, new_flush
+from sandbox.redis.resources import LOCATIONS, cache_id, is_in, keys_json, new_flush
 from sandbox.resources import SUBSCRIPTION
 from sandbox.state import State
 
@@ -97,7 +97,7 @@ async def _get(call: Call) -> web.Response:
 
 async def _list(call: Call) -> web.Response:
     group, state = call.names.get("group"), call.world.state
-    caches = [each for each in state.caches if each.kind == "managed" and group in (None, each.group)]
+    caches = [each for each in state.caches if each.kind == "managed" and is_in(each, group)]
     return collection([cluster_json(state, each) for each in caches if call.may(f"{TYPE}/read", cache_id(state, each))])
 
 

@@ -19,8 +19,8 @@ BUS_DISTANCE = 10_000
 """As far is a node's port for its cluster from the one for its clients."""
 SLOTS = 16_384
 FORBIDDEN = (
-    "ACL", "BGREWRITEAOF", "BGSAVE", "CONFIG", "DEBUG", "FAILOVER", "MIGRATE", "MODULE", "REPLICAOF", "SAVE",
-    "SHUTDOWN", "SLAVEOF",
+    "ACL", "BGREWRITEAOF", "BGSAVE", "CONFIG", "DEBUG", "FAILOVER", "MIGRATE", "MODULE", "PSYNC", "REPLCONF",
+    "REPLICAOF", "SAVE", "SHUTDOWN", "SLAVEOF", "SYNC",
 )  # fmt: skip
 """What Azure answers with an unknown command. The sandbox itself has other names for these."""
 CLUSTER_READS = ("countkeysinslot", "getkeysinslot", "help", "info", "keyslot", "links", "myid", "nodes", "replicas",

@@ -52,6 +52,8 @@ def resume(world: World) -> None:
 
 
 async def _perform(world: World, operation: CacheOperation) -> None:
+    from redis.exceptions import RedisError
+
     cache = world.state.find_cache(operation.cache)
     try:
         while operation.never_ends:  # noqa: ASYNC110 - kept in the state, where no event can be
@@ -60,7 +62,7 @@ async def _perform(world: World, operation: CacheOperation) -> None:
         if operation.fails or cache is None:
             raise SandboxError("An unexpected error occurred while processing the request.")  # noqa: TRY301 -- ends as any other failure
         await _work(world, cache, operation)
-    except (SandboxError, OSError) as error:
+    except (RedisError, SandboxError, OSError) as error:
         log.warning("%s of %s failed: %s", operation.kind, operation.cache, error)
         operation.status, operation.message = "Failed", str(error)
     else:

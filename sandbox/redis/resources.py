@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sandbox.arm import ArmError, Call, Route, collection, missing, resource_not_found
 from sandbox.faults import take
+from sandbox.redis.caches import POLICIES
 from sandbox.redis.model import PORTS, Cache, CacheOperation, KeyType
 from sandbox.redis.operations import (
     LOCATION,
@@ -113,6 +114,11 @@ def find(call: Call) -> Cache:
     return cache
 
 
+def is_in(cache: Cache, group: str | None) -> bool:
+    """Whether a cache is in this resource group, whose case means nothing; none: in any."""
+    return group is None or cache.group.lower() == group.lower()
+
+
 def keys_json(call: Call, cache: Cache) -> dict[str, str]:
     """Both access keys."""
     primary, secondary = call.world.caches.keys(cache)
@@ -126,6 +132,14 @@ def new_flush(call: Call, cache: Cache) -> CacheOperation:
     return CacheOperation(
         kind="flush", cache=cache.name, fails=name == FLUSH_FAILS, never_ends=name == FLUSH_NEVER_ENDS
     )
+
+
+def _require_policy(configuration: dict[str, str] | None) -> None:
+    """400 for a policy that Redis does not have, before anything is changed."""
+    named = (configuration or {}).get("maxmemory-policy")
+    if named is not None and named not in POLICIES.values():
+        message = f"The value '{named}' of 'maxmemory-policy' is not valid. Valid are: {', '.join(POLICIES.values())}."
+        raise ArmError(400, "InvalidRequestBody", message)
 
 
 def require_known(call: Call, *parts: Loose) -> None:
@@ -142,7 +156,7 @@ async def _get(call: Call) -> web.Response:
 
 async def _list(call: Call) -> web.Response:
     group, state = call.names.get("group"), call.world.state
-    caches = [each for each in state.caches if each.kind == "redis" and group in (None, each.group)]
+    caches = [each for each in state.caches if each.kind == "redis" and is_in(each, group)]
     return collection(
         [cache_json(state, each) for each in caches if call.may(f"{ACTIONS}/read", cache_id(state, each))]
     )
@@ -156,6 +170,7 @@ async def _update(call: Call) -> web.Response:
     for name in same | {"provisioningState", "systemData"}:
         (wish.properties.model_extra or {}).pop(name, None)
     require_known(call, wish, wish.properties)
+    _require_policy(wish.properties.configuration)
     if wish.properties.sku not in (None, SKU):
         raise missing(call.request, "another sku is not honoured")
     require_idle(call.world, cache)

@@ -1,5 +1,6 @@
 """The platform's caches with the genuine clients: Azure's own word about them, and what is in them."""
 
+import asyncio
 import socket
 from collections import Counter
 
@@ -49,6 +50,9 @@ async def test_a_cluster_is_filled_whatever_slot_a_key_has(caches, control):
 async def test_caches_are_listed(caches, arm):
     assert [each.name async for each in caches.redis.redis.list_by_subscription()] == [CACHE]
     assert [each.name async for each in caches.redis.redis.list_by_resource_group(STAGING_GROUP)] == []
+    assert [each.name async for each in caches.redis.redis.list_by_resource_group(GROUP.upper())] == [CACHE]
+    listed = caches.managed.redis_enterprise.list_by_resource_group(STAGING_GROUP.upper())
+    assert [each.name async for each in listed] == [STAGING_CACHE]
     assert [each.name async for each in caches.managed.redis_enterprise.list()] == [STAGING_CACHE]
     listed = caches.managed.databases.list_by_cluster(STAGING_GROUP, STAGING_CACHE)
     assert [each.name async for each in listed] == ["default"]
@@ -107,7 +111,20 @@ async def test_a_managed_caches_key_is_regenerated(caches):
         assert client.get("cache:campaigns:1")
 
 
-@pytest.mark.parametrize("command", ["CONFIG GET save", "SHUTDOWN", "SAVE", "DEBUG SLEEP 0", "ACL LIST", "BGSAVE"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "CONFIG GET save",
+        "SHUTDOWN",
+        "SAVE",
+        "DEBUG SLEEP 0",
+        "ACL LIST",
+        "BGSAVE",
+        "PSYNC ? -1",
+        "SYNC",
+        "REPLCONF x y",
+    ],
+)
 async def test_what_azure_forbids_is_an_unknown_command(caches, command):
     with (
         caches.connect(await caches.place()) as client,
@@ -154,6 +171,27 @@ async def test_settings_are_changed(caches):
     assert (changed.provisioning_state, changed.tags) == ("Succeeded", {"owner": "platform"})
     with caches.connect(await caches.place()) as client:
         assert client.info("memory")["maxmemory_policy"] == "allkeys-lru"
+
+
+async def test_a_policy_that_redis_does_not_have_is_refused_and_changes_nothing(caches):
+    before = (await caches.redis.redis.get(GROUP, CACHE)).redis_configuration.maxmemory_policy
+    wish = Update(redis_configuration=RedisCommonPropertiesRedisConfiguration(maxmemory_policy="bogus"))
+    with pytest.raises(HttpResponseError, match="maxmemory-policy") as refused:
+        await caches.redis.redis.begin_update(GROUP, CACHE, wish, polling=False)
+    assert refused.value.status_code == 400
+    shown = await caches.redis.redis.get(GROUP, CACHE)
+    assert (shown.provisioning_state, shown.redis_configuration.maxmemory_policy) == ("Succeeded", before)
+
+
+async def test_an_operation_that_the_server_refuses_fails_and_the_cache_takes_the_next(caches, control):
+    await caches.place()
+    control.break_("redis-failover", answer="readonly", milliseconds=3_600_000)
+    async with asyncio.timeout(20):
+        with pytest.raises(HttpResponseError):
+            await (await caches.redis.redis.begin_flush_cache(GROUP, CACHE)).result()
+    control.repair("redis-failover")
+    await (await caches.redis.redis.begin_flush_cache(GROUP, CACHE)).result()
+    assert control.cache_keys("production") == 0
 
 
 async def test_a_reset_brings_back_what_there_was(caches, control):
