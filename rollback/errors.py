@@ -285,6 +285,10 @@ class NoEarlierState(Refused):
     """No earlier configuration of the resource is known, or the one that was named is not; says what there is."""
 
 
+class PropertyUnknown(Refused):
+    """A path that was named is of no property that could come back; names what is alike."""
+
+
 class NothingToPatch(Refused):
     """What differs cannot be brought back by a PATCH; names it."""
 

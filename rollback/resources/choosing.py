@@ -4,13 +4,14 @@ Nothing is guessed: what was wrong may have been archived, too. Where no archive
 the resource is not as in any other one either, and no run has replaced just this since.
 """
 
+import difflib
 from typing import NamedTuple
 
-from rollback.errors import NoEarlierState
+from rollback.errors import NoEarlierState, PropertyUnknown
 from rollback.resources import earlier
 from rollback.resources.archives import Archives
 from rollback.resources.by_id import Resources, Shown
-from rollback.resources.diff import Difference, comparable, differences, digest_of
+from rollback.resources.diff import Difference, comparable, differences, digest_of, places
 from rollback.resources.earlier import Earlier
 from rollback.resources.ids import ResourceId
 from rollback.resources.secrets import Tree
@@ -27,15 +28,21 @@ class Compared(NamedTuple):
     now: Tree
     wanted: Tree
     found: tuple[Difference, ...]
+    """Of what is to come back."""
+    others: int
+    """How many differences there are besides."""
 
 
 class Chooser:
     """Compares one resource with what it was."""
 
-    def __init__(self, archives: Archives, resources: Resources, resource: ResourceId) -> None:
+    def __init__(
+        self, archives: Archives, resources: Resources, resource: ResourceId, only: tuple[str, ...] = ()
+    ) -> None:
         self._archives = archives
         self._resources = resources
         self._resource = resource
+        self._only = only
         self._shown: dict[str, Shown] = {}
 
     async def named(self, name: str) -> Compared:
@@ -43,13 +50,20 @@ class Chooser:
         found = await self._archived(self._archives.find(name))
         if found is None:
             raise await self._no_state(f"archive {name}")
-        return await self.beside(found)
+        return await self.given(found)
+
+    async def given(self, then: Earlier) -> Compared:
+        """With this one."""
+        compared = await self._beside(then)
+        self._require_properties([compared])
+        return compared
 
     async def newest(self) -> Compared:
         """With the newest archive that has it; raises `NoEarlierState` where it may be another one that is meant."""
-        states = [await self.beside(each) for name in self._archives.names() if (each := await self._archived(name))]
+        states = [await self._beside(each) for name in self._archives.names() if (each := await self._archived(name))]
         if not states:
             raise await self._no_state("any archive")
+        self._require_properties(states)
         differing = {digest_of(each.wanted): each for each in reversed(states) if each.found}
         if differing and (why := self._against(states)):
             told = [f"{each.then.name} ({_words(each.found)})" for each in list(differing.values())[::-1][:MOST_TOLD]]
@@ -59,11 +73,25 @@ class Chooser:
             )
         return states[0]
 
-    async def beside(self, then: Earlier) -> Compared:
+    async def _beside(self, then: Earlier) -> Compared:
         """With an earlier configuration, read by the same API version."""
         kind, shown = self._resource.type, await self._get(then.api_version)
         now, wanted = comparable(kind, shown.content), comparable(kind, then.content)
-        return Compared(then, shown, now, wanted, differences(now, wanted, partial=then.partial))
+        found = differences(now, wanted, partial=then.partial)
+        chosen = tuple(each for each in found if not self._only or is_among(each.place, self._only))
+        return Compared(then, shown, now, wanted, chosen, len(found) - len(chosen))
+
+    def _require_properties(self, states: list[Compared]) -> None:
+        """Each path that was named is of a property that can be compared; raises `PropertyUnknown`."""
+        known = {place for each in states for tree in (each.now, each.wanted) for place in places(tree)}
+        for path in self._only:
+            if not any(is_among(place, (path,)) for place in known):
+                near = [each for each in sorted(known) if each.endswith(f".{path}")]
+                near = near or difflib.get_close_matches(path, sorted(known), MOST_TOLD)
+                raise PropertyUnknown(
+                    f"'{path}' names no property of '{self._resource.short}' that comes back, now or then.",
+                    remedy=f"What Azure decides and secrets never do. Alike: {', '.join(near) or 'none'}.",
+                )
 
     async def _get(self, api_version: str = "") -> Shown:
         if api_version not in self._shown:
@@ -114,6 +142,11 @@ class Chooser:
             f"'{self._resource.short}' is not in {where}.",
             remedy=f"There are: {known}. Or name a file in git with --from-git.",
         )
+
+
+def is_among(place: str, paths: tuple[str, ...]) -> bool:
+    """Whether a property is one of these, or within one."""
+    return any(place == each or place.startswith((f"{each}.", f"{each}[")) for each in paths)
 
 
 def _words(found: tuple[Difference, ...]) -> str:

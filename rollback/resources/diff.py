@@ -31,7 +31,7 @@ class Difference(Model):
     @property
     def place(self) -> str:
         """The path, for people and for matching."""
-        return "".join(each if each.startswith("[") else f".{each}" for each in self.path).removeprefix(".")
+        return place_of(self.path)
 
     @property
     def top(self) -> tuple[str, ...]:
@@ -74,6 +74,24 @@ def value_at(tree: JsonValue, path: tuple[str, ...]) -> JsonValue:
         else:
             tree = tree.get(name) if isinstance(tree, dict) else None
     return tree
+
+
+def places(tree: JsonValue, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Every property that can differ, as `Difference.place` calls it; secrets cannot."""
+    known = by_identity(tree) if isinstance(tree, list) else None
+    if isinstance(tree, dict) and tree != MARK:
+        for name, each in tree.items():
+            yield from places(each, (*path, name))
+    elif known:
+        for name, each in known.items():
+            yield from places(each, (*path, f"[{name}]"))
+    elif tree != MARK:
+        yield place_of(path)
+
+
+def place_of(path: tuple[str, ...]) -> str:
+    """A path for people and for matching."""
+    return "".join(each if each.startswith("[") else f".{each}" for each in path).removeprefix(".")
 
 
 def by_identity(items: list[JsonValue]) -> dict[str, JsonValue] | None:

@@ -39,14 +39,13 @@ class RevertPlanner:
                 f"'{self._resource.short}' is locked by {'; '.join(locks)}.",
                 remedy="Whoever set the lock has to take it away first: nothing was touched.",
             )
-        then, shown, now, wanted, found = await self._compare(archive, from_git)
+        then, shown, now, wanted, found, others = await self._compare(archive, from_git, only)
         if shown.moving:
             raise OperationInProgress(
                 f"An operation on '{self._resource.short}' is in progress ({shown.provisioning_state}).",
                 remedy="Wait for it to end, then plan again.",
             )
-        chosen = [each for each in found if _is_among(each.place, only)]
-        changes, left = sort_out(self._kind, chosen, now, wanted)
+        changes, left = sort_out(self._kind, found, now, wanted)
         self._require_patchable(changes, left)
         return RevertResourcePlan(
             procedure=self._run.header.procedure,
@@ -56,6 +55,7 @@ class RevertPlanner:
             api_version=shown.api_version,
             source=then.source,
             then=then.name,
+            only=only,
             before=now,
             changes=tuple(changes),
             left=tuple(left),
@@ -63,7 +63,7 @@ class RevertPlanner:
             has_etag=bool(shown.etag),
             serves=self._serves(),
             already_there=not changes,
-            warnings=tuple(self._warnings(then, now, len(found) - len(chosen))),
+            warnings=tuple(self._warnings(then, now, others)),
         )
 
     def _require_of_environment(self) -> None:
@@ -79,12 +79,12 @@ class RevertPlanner:
                 f"environments.{environment}.archive.resource_groups.",
             )
 
-    async def _compare(self, archive: str, from_git: str) -> Compared:
+    async def _compare(self, archive: str, from_git: str, only: tuple[str, ...]) -> Compared:
         """The earlier configuration beside the present one."""
-        chooser = Chooser(self._archives, self._resources, self._resource)
+        chooser = Chooser(self._archives, self._resources, self._resource, only)
         if from_git:
             then = await earlier.from_git(self._run.settings.repository.path or Path(), from_git, self._resource)
-            return await chooser.beside(then)
+            return await chooser.given(then)
         return await (chooser.named(archive) if archive else chooser.newest())
 
     def _require_patchable(self, changes: list[Difference], left: list[Left]) -> None:
@@ -122,10 +122,6 @@ class RevertPlanner:
         if others:
             warnings.append(f"{others} other differences stay: only what --only names is brought back.")
         return warnings
-
-
-def _is_among(place: str, only: tuple[str, ...]) -> bool:
-    return not only or any(place == each or place.startswith((f"{each}.", f"{each}[")) for each in only)
 
 
 def _list(found: list[Difference]) -> str:

@@ -35,6 +35,8 @@ class RevertResourcePlan(Plan):
     """Where the earlier configuration is from, for people."""
     then: str
     """The same as a word for its state: an archive's name, or a commit and path."""
+    only: tuple[str, ...] = ()
+    """Paths of what is to come back; none: all of it."""
     before: dict[str, JsonValue]
     """The configuration when the plan is made, without secrets: it must still be this when it is patched."""
     changes: tuple[Difference, ...]
@@ -57,7 +59,8 @@ class RevertResourcePlan(Plan):
     def title(self) -> str:
         """What it does, in one line."""
         if self.already_there:
-            return f"{self.resource.short} is as in {self.then}: nothing to revert"
+            where = f" in {', '.join(self.only)}" if self.only else ""
+            return f"{self.resource.short} is as in {self.then}{where}: nothing to revert"
         places = [each.place for each in self.changes]
         more = f" and {len(places) - MOST_IN_TITLE} more" if len(places) > MOST_IN_TITLE else ""
         return f"{self.resource.short} back to {self.then}: {', '.join(places[:MOST_IN_TITLE])}{more}"
@@ -66,7 +69,8 @@ class RevertResourcePlan(Plan):
     def goal(self) -> str:
         """What is true when it is done, in one line."""
         but = f", but for {len(self.left)} that cannot be patched" if self.left else ""
-        return f"{self.resource.short} has its configuration of {self.then}{but}"
+        what = ", ".join(self.only) or "its configuration"
+        return f"{self.resource.short} has {what} of {self.then}{but}"
 
     @property
     def proof(self) -> str:

@@ -120,6 +120,10 @@ async def test_only_the_named_properties_come_back(things: Things) -> None:
     config = things.config()
     assert (config["alwaysOn"], config["http20Enabled"]) == (True, True)
     assert any("1 other differences stay" in each for each in things.plan(outcome).warnings)
+    assert "has properties.alwaysOn of archive" in outcome.headline
+    again = await revert(only=("properties.alwaysOn",))
+    assert again.end_state is EndState.ALREADY_THERE, again
+    assert "has properties.alwaysOn of archive" in again.headline
 
 
 def rule(name: str, address: str, action: str = "Allow", priority: int = 100) -> dict[str, object]:

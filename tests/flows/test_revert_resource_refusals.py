@@ -61,6 +61,36 @@ async def test_a_lock_that_is_there_when_it_is_planned(things: Things, scope: st
     assert things.executed() == 0
 
 
+@pytest.mark.parametrize(
+    ("only", "why"),
+    [
+        (("alwaysOn",), "'alwaysOn' names no property"),
+        (("properties.alwaysOnn",), "'properties.alwaysOnn' names no property"),
+        (("properties.alwaysOn", "properties.http2Enabled"), "'properties.http2Enabled' names no property"),
+        (("properties.linuxFxVersion",), "'properties.linuxFxVersion' names no property"),
+    ],
+)
+async def test_a_property_that_there_is_not(things: Things, only: tuple[str, ...], why: str) -> None:
+    await things.archived_and_changed(alwaysOn=False)
+    outcome = await revert(only=only)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert why in outcome.headline
+    if "alwaysOn" in only[0]:
+        assert any("properties.alwaysOn" in each for each in outcome.next_steps)
+    assert things.executed() == 0
+
+
+async def test_a_property_that_only_an_older_archive_has_otherwise(things: Things) -> None:
+    await things.archived_and_changed(alwaysOn=False)
+    (good,) = things.store.archives("production").names()
+    await things.archived_and_changed(http20Enabled=True)
+    outcome = await revert(only=("properties.alwaysOn",))
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "is as in the newest archive" in outcome.headline
+    assert any(f"archive {good} (properties.alwaysOn: false → true)" in each for each in outcome.next_steps)
+    assert things.executed() == 0
+
+
 def after_the_approval(work: Callable[[], object]) -> Callable[[Entry], None]:
     """Do it when the plan is agreed to, before anything is sent."""
 
