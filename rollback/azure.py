@@ -246,7 +246,7 @@ def _from_status(what: str, error: "HttpResponseError") -> RollbackError:
             )
         case 409:
             return OperationInProgress(f"{what} is busy: {message}", remedy="Wait for it to end, then try again.")
-        case status if status == 429 or (status or 0) >= 500:
+        case status if status == 429 or ((status or 0) >= 500 and status != 501):
             return AzureUnreachable(
                 f"Azure answers {status} about {what}: {code}.", remedy="See https://azure.status.microsoft."
             )

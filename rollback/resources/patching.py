@@ -6,11 +6,13 @@ from pydantic import JsonValue
 
 from rollback.models import Model
 from rollback.resources.diff import Difference, by_identity, digest_of, value_at
-from rollback.resources.readonly import is_decided_once
+from rollback.resources.readonly import is_decided_once, is_never_patched
 from rollback.resources.secrets import MARK, Tree, holds_mark
 
 TAGS = "tags"
 """Azure takes them as a whole, as it does arrays."""
+
+DECIDED, NEVER_PATCHED = "decided when the resource is made", "Azure has no PATCH for it"
 
 
 class Left(Model):
@@ -31,7 +33,9 @@ def sort_out(kind: str, found: Iterable[Difference], now: Tree, then: Tree) -> t
     left: list[Left] = []
     for each in found:
         if is_decided_once(kind, each.place):
-            left.append(Left(difference=each, why="decided when the resource is made"))
+            left.append(Left(difference=each, why=DECIDED))
+        elif is_never_patched(kind, each.place):
+            left.append(Left(difference=each, why=NEVER_PATCHED))
         elif _holds_secret(each, now, then):
             left.append(Left(difference=each, why="a secret, or written only together with one"))
         else:

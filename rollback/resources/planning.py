@@ -11,12 +11,18 @@ from rollback.resources.choosing import Chooser, Compared
 from rollback.resources.diff import Difference
 from rollback.resources.earlier import Earlier
 from rollback.resources.ids import ResourceId
-from rollback.resources.patching import Left, body_of, sort_out
+from rollback.resources.patching import DECIDED, NEVER_PATCHED, Left, body_of, sort_out
 from rollback.resources.revert_plans import RevertResourcePlan
 from rollback.resources.secrets import SETTINGS, Tree, marked
 
 APP = "microsoft.web/sites"
 MOST_TOLD = 5
+UNPATCHABLE = {
+    DECIDED: "Name what is to come back with --only PATH, or let roll-back-infrastructure make it anew.",
+    NEVER_PATCHED: "Set it by hand, in the portal or with its own 'az' command, or let roll-back-infrastructure; what "
+    "else there is comes back with --only PATH.",
+}
+"""Why a difference is not sent, and what to do instead."""
 
 
 class RevertPlanner:
@@ -94,12 +100,9 @@ class RevertPlanner:
                 f"App settings are only replaced as a whole, secrets included: {_list(changes)}.",
                 remedy="Set the named ones: az webapp config appsettings set; or roll-back-infrastructure.",
             )
-        once = [each for each in left if "decided" in each.why]
-        if once:
-            raise NothingToPatch(
-                f"A PATCH cannot bring back {_list([each.difference for each in once])}: {once[0].why}.",
-                remedy="Name what is to come back with --only PATH, or let roll-back-infrastructure make it anew.",
-            )
+        for why, remedy in UNPATCHABLE.items():
+            if found := [each.difference for each in left if each.why == why]:
+                raise NothingToPatch(f"A PATCH cannot bring back {_list(found)}: {why}.", remedy=remedy)
         if left and not changes:
             raise NothingToPatch(
                 f"What differs is a secret, or only written with one: {_list([each.difference for each in left])}.",

@@ -209,6 +209,32 @@ ONCE: dict[str, frozenset[str]] = {
 }
 """Those that no PATCH changes: the resource would have to be made anew."""
 
+WITHOUT_PATCH = frozenset(
+    f"microsoft.dbforpostgresql/flexibleservers/{each}" for each in ("firewallrules", "databases", "administrators")
+)
+"""Types that are only put as a whole."""
+ONLY_TAGS = frozenset(
+    {
+        "microsoft.insights/components",
+        *(
+            f"microsoft.network/{each}"
+            for each in ("virtualnetworks", "networksecuritygroups", "publicipaddresses", "loadbalancers")
+        ),
+        *(f"microsoft.network/{each}" for each in ("natgateways", "routetables", "applicationgateways")),
+    }
+)
+"""Types whose PATCH takes nothing but tags."""
+NOT_IN_PATCH: dict[str, frozenset[str]] = {"microsoft.web/serverfarms": frozenset({"sku"})}
+"""Properties that are only put with the whole resource."""
+
+
+def is_never_patched(kind: str, path: str) -> bool:
+    """Whether Azure has no PATCH for it, though it can be changed."""
+    small = kind.lower()
+    if small in ONLY_TAGS:
+        return not _is_below(path, frozenset({"tags"}))
+    return small in WITHOUT_PATCH or _is_below(path, NOT_IN_PATCH.get(small, frozenset()))
+
 
 def is_read_only(kind: str, path: str) -> bool:
     """Whether Azure, and not a configuration, says what is there."""

@@ -90,7 +90,7 @@ async def _get(call: Call) -> web.Response:
 
 
 async def _write(call: Call) -> web.Response:
-    """Tags and settings; PUT takes tags away that it does not name. What else would change is answered 501."""
+    """Tags, by PUT also settings; PUT takes tags away that it does not name. What else would change is answered 501."""
     put = call.request.method == "PUT"
     if put and call.names["component"].lower() != NAME:
         raise missing(call.request, "components are not made here")
@@ -98,7 +98,7 @@ async def _write(call: Call) -> web.Response:
     state, wish = call.world.state, call.parse(ComponentBody)
     shown = component_json(state)["properties"]
     changed = {name: value for name, value in wish.properties.items() if value not in (None, shown.get(name))}
-    unknown = [name for name in changed if name not in SETTABLE]
+    unknown = [name for name in changed if name not in SETTABLE or not put]
     if unknown:
         raise missing(call.request, f"{', '.join(unknown)} of a component cannot be changed")
     component = state.component

@@ -18,6 +18,8 @@ class Plain:
     """Properties that nobody sets."""
     etag: bool = False
     """Whether it has an etag, and honours `If-Match`."""
+    not_patched: tuple[str, ...] = ()
+    """Parts that Azure's PATCH of it does not have."""
     regional: bool = True
     """Without it the location is `global`."""
 
@@ -47,6 +49,7 @@ PLAIN = (
             "zoneRedundant": False,
         },
         ("provisioningState", "status", "maximumNumberOfWorkers", "numberOfWorkers", "numberOfSites", "geoRegion"),
+        not_patched=("sku",),
     ),
     Plain(
         "Microsoft.Storage/storageAccounts",

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 from aiohttp import web
 from pydantic import BaseModel, JsonValue
 
-from sandbox.arm import ArmError, Call, Route, collection, resource_not_found
+from sandbox.arm import ArmError, Call, Route, collection, missing, resource_not_found
 from sandbox.clock import now
 from sandbox.providers.kinds import PLAIN, Plain
 from sandbox.providers.model import PlainResource
@@ -193,6 +193,8 @@ async def _patch(kind: Plain, call: Call) -> web.Response:
     _require_version(call, kind)
     resource, wish = _find(call, kind), call.parse(Body)
     _require_match(call, kind, resource)
+    if unknown := [name for name in wish.parts() if name in kind.not_patched]:
+        raise missing(call.request, f"{', '.join(unknown)} in a PATCH of {kind.type}, which Azure's does not have")
     if wish.tags is not None:
         resource.tags = wish.tags
     resource.parts = merged(resource.parts, wish.parts())

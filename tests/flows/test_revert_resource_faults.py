@@ -41,9 +41,10 @@ async def test_it_converges_and_is_patched_once(
     assert things.executed("/config/web") == 1 + lost, "the one that never arrived is in the log as well"
 
 
-async def test_what_azure_refuses_for_good_changes_nothing(things: Things) -> None:
+@pytest.mark.parametrize("status", [400, 405, 501])
+async def test_what_azure_refuses_for_good_changes_nothing(things: Things, status: int) -> None:
     await things.archived_and_changed(alwaysOn=False)
-    things.control.break_("error", status=400, **PATCH)
+    things.control.break_("error", status=status, **PATCH)
     outcome = await revert()
     assert outcome.end_state is EndState.NOTHING_CHANGED, outcome
     assert "Azure refuses 'fundrbolt-production-api/config/web'" in outcome.headline

@@ -1,10 +1,11 @@
 """Refused, with nothing touched and a word on what to do instead."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 from azure_names import GROUP, SITE, SUBSCRIPTION
-from reverting import CONFIG, Things, archive, revert
+from reverting import CONFIG, PG_VERSION, SECONDS, Things, archive, revert
 
 from rollback.journal import Entry, Event
 from rollback.outcomes import EndState
@@ -12,6 +13,8 @@ from rollback.outcomes import EndState
 PROVIDERS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers"
 ALERT = f"{PROVIDERS}/Microsoft.Insights/metricAlerts/made-for-the-test"
 ALERT_VERSION = "2018-03-01"
+RULE = f"{PROVIDERS}/Microsoft.DBforPostgreSQL/flexibleServers/fundrbolt-production-pg/firewallRules/for-the-test"
+PLAN = f"{PROVIDERS}/Microsoft.Web/serverfarms/fundrbolt-production-plan"
 
 
 def lock(things: Things, scope: str = SITE) -> None:
@@ -140,6 +143,39 @@ async def test_app_settings_and_what_is_decided_once(things: Things) -> None:
     assert outcome.end_state is EndState.REFUSED, outcome
     assert "App settings are only replaced as a whole" in outcome.headline
     assert "properties.SESSION_SECRET" in outcome.headline
+    assert things.executed() == 0
+
+
+async def put_rule(things: Things, address: str) -> None:
+    """A rule of the database server's firewall; on return it is as it was put."""
+    things.ask("PUT", RULE, {"properties": {"startIpAddress": "203.0.113.1", "endIpAddress": address}}, PG_VERSION)
+    rules = RULE.rpartition("/")[0]
+    async with asyncio.timeout(SECONDS):
+        while address not in str(things.ask("GET", rules, version=PG_VERSION)):  # noqa: ASYNC110 - Azure tells by being asked only
+            await asyncio.sleep(0.05)
+
+
+async def test_a_rule_of_the_firewall_which_azure_only_replaces_as_a_whole(things: Things) -> None:
+    await put_rule(things, "203.0.113.9")
+    await archive()
+    await put_rule(things, "255.255.255.255")
+    things.begin()
+    outcome = await revert(resource=RULE)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "Azure has no PATCH" in outcome.headline
+    assert 'properties.endIpAddress: "255.255.255.255" → "203.0.113.9"' in outcome.headline
+    assert things.executed() == 0
+
+
+async def test_the_size_of_a_plan_which_no_patch_changes(things: Things) -> None:
+    await archive()
+    plan = things.ask("GET", PLAN)
+    things.ask("PUT", PLAN, plan | {"sku": plan["sku"] | {"capacity": 7}})
+    things.begin()
+    outcome = await revert(resource=PLAN)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "Azure has no PATCH" in outcome.headline
+    assert "sku.capacity" in outcome.headline
     assert things.executed() == 0
 
 

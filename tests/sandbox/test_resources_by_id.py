@@ -8,6 +8,7 @@ from azure_names import SITE, SUBSCRIPTION
 from sandbox.start import pinned
 
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/fundrbolt-production-rg/providers"
+INSIGHTS = f"{GROUP}/Microsoft.Insights/components/fundrbolt-production-insights"
 PLAN = f"{GROUP}/Microsoft.Web/serverfarms/fundrbolt-production-plan"
 STORAGE = f"{GROUP}/Microsoft.Storage/storageAccounts/fundrboltreports"
 NETWORK = f"{GROUP}/Microsoft.Network/virtualNetworks/fundrbolt-production-vnet"
@@ -190,3 +191,17 @@ async def test_azures_tags_are_those_of_the_resource_itself(arm, scope, eventual
         return (await arm.ask("GET", scope, query={"api-version": version})).json()["tags"].get("owner") == "platform"
 
     await eventually(there)
+
+
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        (PLAN, {"sku": {"capacity": 2}}),
+        (INSIGHTS, {"properties": {"RetentionInDays": 30}}),
+    ],
+)
+async def test_a_patch_has_only_what_azures_has(arm, resource, body):
+    before = (await arm.ask("GET", resource)).json()
+    answer = await arm.ask("PATCH", resource, json=body)
+    assert (answer.status_code, "PATCH" in answer.text) == (501, True)
+    assert (await arm.ask("GET", resource)).json() == before
