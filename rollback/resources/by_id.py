@@ -55,6 +55,18 @@ class Shown:
         return str(properties.get("provisioningState") or "") if isinstance(properties, dict) else ""
 
     @property
+    def needs_restart(self) -> bool:
+        """Whether a server's parameter only holds after a restart."""
+        properties = self.content.get("properties")
+        return isinstance(properties, dict) and properties.get("isDynamicConfig") is False
+
+    @property
+    def awaits_restart(self) -> bool:
+        """Whether a server's parameter was set and does not hold yet."""
+        properties = self.content.get("properties")
+        return isinstance(properties, dict) and properties.get("isConfigPendingRestart") is True
+
+    @property
     def moving(self) -> bool:
         """Whether an operation is in progress."""
         return self.provisioning_state.lower() not in SETTLED

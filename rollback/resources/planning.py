@@ -69,7 +69,7 @@ class RevertPlanner:
             has_etag=bool(shown.etag),
             serves=self._serves(),
             already_there=not changes,
-            warnings=tuple(self._warnings(then, now, others)),
+            warnings=tuple(self._warnings(then, now, others, needs_restart=bool(changes) and shown.needs_restart)),
         )
 
     def _require_of_environment(self) -> None:
@@ -116,8 +116,10 @@ class RevertPlanner:
         same = (root.group.lower(), root.parts[0][1].lower()) == (backend.resource_group.lower(), backend.app.lower())
         return same and root.type.lower() == APP and "/slots" not in self._kind.lower()
 
-    def _warnings(self, then: Earlier, now: Tree, others: int) -> list[str]:
+    def _warnings(self, then: Earlier, now: Tree, others: int, *, needs_restart: bool) -> list[str]:
         warnings: list[str] = []
+        if needs_restart:
+            warnings.append("It only holds after a restart of the server, which this procedure leaves to people.")
         if hidden := list(marked(now)):
             warnings.append(f"Secrets are neither compared nor written: {', '.join(hidden[:MOST_TOLD])}.")
         if then.partial:

@@ -59,6 +59,13 @@ class Reverter:
             raise NotVerified(
                 f"{plan.resource.short}: {'; '.join(problems[:MOST_TOLD])}.", remedy="Look at it in the portal."
             )
+        if shown.awaits_restart:
+            server = plan.resource.root.parts[0][1]
+            raise NotVerified(
+                f"{plan.resource.short} is set and does not hold yet: the server has to restart.",
+                remedy=f"Restart it when its users can do without: az postgres flexible-server restart -g "
+                f"{plan.resource.group} -n {server}. Then run this again.",
+            )
         planned = {each.path for each in plan.changes}
         beside = [each for each in differences(plan.before, now, partial=False) if each.path not in planned]
         if beside and not plan.already_there:

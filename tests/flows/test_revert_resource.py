@@ -184,6 +184,20 @@ async def test_a_parameter_comes_back_as_the_newest_archive_has_it(things: Thing
     assert things.plan(outcome).body == {"properties": {"value": "1000"}}
 
 
+async def test_a_parameter_that_waits_for_a_restart_is_not_called_verified(things: Things) -> None:
+    parameter = f"{SERVER}/configurations/max_connections"
+    before = things.parameter(parameter)
+    await archive()
+    await things.set_parameter(parameter, "500")
+    planned = await revert(resource=parameter, dry_run=True)
+    assert any("only holds after a restart of the server" in each for each in things.plan(planned).warnings)
+    outcome = await revert(resource=parameter)
+    assert outcome.end_state is EndState.NOT_VERIFIED, outcome
+    assert "is set and does not hold yet: the server has to restart" in outcome.headline
+    assert any("az postgres flexible-server restart" in each for each in outcome.next_steps)
+    assert things.parameter(parameter) == before
+
+
 async def test_a_file_in_git_brings_back_what_it_mentions(things: Things, repository: Path) -> None:
     (repository / "app.json").write_text("changed since and not committed", encoding="utf-8")
     things.change(**OFF)
