@@ -11,7 +11,7 @@ from rollback.resources.archives import Archives
 
 TOO_OLD = timedelta(days=1, hours=2)
 """A day, and how long an archive may take or wait for its worker."""
-DAILY = "Let it be made daily: switch the schedules of the deployment 'archive' on."
+DAILY = "Let it be made daily: switch the environment's schedule of the deployment 'archive' on in Prefect."
 ROLE = "Without it an archive lacks what cannot be seen: assign the role of deployments/role-archive.json."
 
 REVERT_ROLE = "revert-resource needs the role of deployments/role-revert.json there, beside deployments/role.json."

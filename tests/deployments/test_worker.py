@@ -145,6 +145,26 @@ def test_deploying_twice_makes_each_automation_once(prefect: Prefect) -> None:
     assert all(each["enabled"] for each in found)
 
 
+def test_deploying_again_leaves_the_archives_schedules_as_somebody_switched_them(prefect: Prefect) -> None:
+    def schedules() -> dict[str, Any]:
+        found = prefect.ask("GET", "/deployments/name/archive/archive")
+        return {each["slug"]: each for each in found["schedules"]} | {"of": found["id"]}
+
+    before = schedules()
+    of = before.pop("of")
+    assert {name: each["active"] for name, each in before.items()} == dict.fromkeys(
+        ("production", "staging", "dev"), False
+    )
+    prefect.ask("PATCH", f"/deployments/{of}/schedules/{before['staging']['id']}", {"active": True})
+    command = [sys.executable, "-m", "deployments.deploy"]
+    subprocess.run(command, cwd=ROOT, env=prefect.platform.environment, check=True, capture_output=True)
+    after = schedules()
+    assert after.pop("of") == of
+    assert {name for name, each in after.items() if each["active"]} == {"staging"}
+    crons = [{name: each["schedule"]["cron"] for name, each in found.items()} for found in (before, after)]
+    assert crons[0] == crons[1]
+
+
 def test_a_run_shows_what_it_did_under_its_own_name(prefect: Prefect, world: World) -> None:
     run = prefect.start()
     assert prefect.state_at_end(run)[:2] == ("COMPLETED", "Rolled back")
