@@ -6,9 +6,12 @@ from typing import Any
 import click
 
 from deployments.procedures import open_store
-from rollback.resources.archives import Archives
+from rollback.errors import ArchiveUnreadable
+from rollback.resources.archives import Archives, Index
 from rollback.resources.ids import ResourceId
 from rollback.settings import Settings
+
+DAMAGED = "damaged: its index is not what was written"
 
 
 def show_archives(settings: Settings, environment: str, resource: str | None, *, as_json: bool) -> None:
@@ -28,12 +31,13 @@ def show_archives(settings: Settings, environment: str, resource: str | None, *,
 
 def _all(archives: Archives) -> list[dict[str, Any]]:
     """Each archive, and how many of its resources are not as in the one before."""
-    names = archives.all_names()
-    indexes = {name: archives.index(name) for name in names}
-    whole = archives.names()
+    indexes = _indexes(archives)
+    whole = [name for name in archives.names() if indexes[name] is not None]
     found: list[dict[str, Any]] = []
-    for name in names:
-        index = indexes[name]
+    for name, index in indexes.items():
+        if index is None:
+            found.append({"name": name, "words": DAMAGED})
+            continue
         before = next((indexes[each] for each in whole if each < name), None)
         changed = len(index.configurations.items() - before.configurations.items()) if before else None
         words = f"{len(index.entries)} resources"
@@ -58,16 +62,34 @@ def _all(archives: Archives) -> list[dict[str, Any]]:
 
 
 def _states(archives: Archives, resource: ResourceId) -> list[dict[str, Any]]:
-    """Each archive that has the resource, and whether it is in it as in the one before."""
+    """Each archive that has the resource, or may have it, and whether it is in it as in the one before."""
+    indexes = _indexes(archives)
     digests = {
         name: entry.configuration
-        for name in archives.all_names()
-        for entry in archives.index(name).entries
+        for name, index in indexes.items()
+        for entry in (index.entries if index else ())
         if entry.id.lower() == resource.key
     }
     found: list[dict[str, Any]] = []
-    for name, digest in digests.items():
+    for name, index in indexes.items():
+        if index is None:
+            found.append({"name": name, "words": DAMAGED})
+        if name not in digests:
+            continue
+        digest = digests[name]
         before = next((each for each in digests if each < name), None)
         words = "first seen" if before is None else "as before" if digests[before] == digest else "changed"
         found.append({"name": name, "configuration": digest, "words": words})
     return found
+
+
+def _indexes(archives: Archives) -> dict[str, Index | None]:
+    """By name, the newest first; none where it is damaged."""
+
+    def of(name: str) -> Index | None:
+        try:
+            return archives.index(name)
+        except ArchiveUnreadable:
+            return None
+
+    return {name: of(name) for name in archives.all_names()}

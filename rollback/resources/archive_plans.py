@@ -29,6 +29,9 @@ class ArchivePlan(Plan):
     changed: tuple[str, ...] | None = None
     """What is not as in the archive before, once that is known; none where there was no archive."""
 
+    damaged: str = ""
+    """Name of the archive before, where it cannot be read to be compared with."""
+
     @property
     def name(self) -> str:
         """The archive's name."""
@@ -47,6 +50,8 @@ class ArchivePlan(Plan):
     @property
     def change_words(self) -> str:
         """What is not as in the archive before."""
+        if self.damaged:
+            return f"what changed is not known: archive {self.damaged} is damaged"
         if self.changed is None:
             return "there was no archive before"
         if not self.changed:

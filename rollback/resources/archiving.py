@@ -6,7 +6,7 @@ Only reads in Azure. What cannot be read is named; an archive without it is not 
 import asyncio
 
 from rollback.context import Run
-from rollback.errors import NotVerified, PermissionMissing, RollbackError
+from rollback.errors import ArchiveUnreadable, NotVerified, PermissionMissing, RollbackError
 from rollback.journal import Event
 from rollback.models import now
 from rollback.permissions import check_sees_everything
@@ -72,7 +72,7 @@ class Archiver:
         run.journal.write(
             Event.CONFIRMED, change=change, text=f"Archive {plan.name} has {len(index.entries)} resources."
         )
-        return plan.model_copy(update={"kept": len(index.entries), "changed": self._changed(index)})
+        return plan.model_copy(update={"kept": len(index.entries), **self._compare(index)})
 
     def prune(self) -> None:
         """Remove archives beyond those that are kept."""
@@ -135,15 +135,24 @@ class Archiver:
             self._archives.read(self._plan.name, ResourceId.parse(each.id))
         return index
 
-    def _changed(self, index: Index) -> tuple[str, ...] | None:
-        """What is not as in the archive before, in words."""
-        earlier = [name for name in self._archives.names() if name < self._plan.name]
-        if not earlier:
-            return None
-        then, here = self._archives.index(earlier[0]), index.configurations
-        before = {each.id.lower(): each.configuration for each in then.entries}
-        unread = {each.lower() for each in (*index.unread, *then.unread)}
-        told = {id_: "new" if id_.lower() not in before else "" for id_ in here if before.get(id_.lower()) != here[id_]}
-        gone = {each.id: "gone" for each in then.entries if each.id.lower() not in {id_.lower() for id_ in here}}
-        every = {id_: word for id_, word in (told | gone).items() if id_.lower() not in unread}
-        return tuple(f"{ResourceId.parse(id_).short}{f' ({word})' if word else ''}" for id_, word in every.items())
+    def _compare(self, index: Index) -> dict[str, object]:
+        """What the plan says of the archive before: what is not as in it; that it is damaged; nothing where none is."""
+        before = next((name for name in self._archives.names() if name < self._plan.name), None)
+        if before is None:
+            return {}
+        try:
+            return {"changed": _changed(self._archives.index(before), index)}
+        except ArchiveUnreadable as error:
+            self._run.note(error.message)
+            return {"damaged": before}
+
+
+def _changed(then: Index, index: Index) -> tuple[str, ...]:
+    """What is not as it was, in words."""
+    here = index.configurations
+    before = {each.id.lower(): each.configuration for each in then.entries}
+    unread = {each.lower() for each in (*index.unread, *then.unread)}
+    told = {id_: "new" if id_.lower() not in before else "" for id_ in here if before.get(id_.lower()) != here[id_]}
+    gone = {each.id: "gone" for each in then.entries if each.id.lower() not in {id_.lower() for id_ in here}}
+    every = {id_: word for id_, word in (told | gone).items() if id_.lower() not in unread}
+    return tuple(f"{ResourceId.parse(id_).short}{f' ({word})' if word else ''}" for id_, word in every.items())

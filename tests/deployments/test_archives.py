@@ -60,6 +60,24 @@ def test_archives_are_listed_with_what_changed_between_them(
     assert [each["words"] for each in told] == ["changed", "changed", "as before", "first seen"]
 
 
+def test_a_damaged_archive_is_listed_as_damaged_between_the_others(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for days in range(3):
+        keep(settings, days, alwaysOn=days < 2)
+    (broken,) = tmp_path.rglob("2026-03-02*/index.json")
+    broken.write_text(broken.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    show_archives(settings, "production", None, as_json=False)
+    assert lines(capsys) == [
+        "  2026-03-03T031700.000Z  1 resources, 1 changed",
+        "  2026-03-02T031700.000Z  damaged: its index is not what was written",
+        "  2026-03-01T031700.000Z  1 resources",
+    ]
+    show_archives(settings, "production", ID, as_json=True)
+    told = json.loads(capsys.readouterr().out)["archives"]
+    assert [each["words"].partition(":")[0] for each in told] == ["changed", "damaged", "first seen"]
+
+
 def test_without_an_archive_it_says_how_to_make_one(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     show_archives(settings, "production", None, as_json=False)
     (told,) = lines(capsys)

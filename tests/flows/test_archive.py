@@ -63,6 +63,16 @@ async def test_what_changed_since_the_last_archive_is_named(things: Things) -> N
     assert "1 changed since the last archive: new-one (gone)" in (await archive()).headline
 
 
+async def test_a_damaged_archive_before_it_is_named_and_keeps_nothing_from_being_archived(things: Things) -> None:
+    await archive()
+    (broken,) = things.folder.rglob("index.json")
+    broken.write_text(broken.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    outcome = await archive()
+    assert outcome.end_state is EndState.ARCHIVED, outcome
+    assert f"what changed is not known: archive {broken.parent.name} is damaged" in outcome.headline
+    assert "nothing changed since the last archive" in (await archive()).headline
+
+
 async def test_a_resource_that_cannot_be_read_is_named_and_the_end_says_so(things: Things) -> None:
     things.control.break_("error", status=500, method="GET", path=r"flexibleServers/[^/]+$", times=50)
     outcome = await archive()
