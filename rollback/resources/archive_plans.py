@@ -9,6 +9,11 @@ from rollback.resources.archives import name_of
 
 KEEP = "Read and keep"
 MOST_NAMED = 5
+NOT_KEPT = (
+    "apps' sign-in, connection strings and backups, caches' firewall rules, database servers' administrators, "
+    "roles and locks"
+)
+"""What belongs to a resource, is configuration, and is in no archive."""
 
 
 class ArchivePlan(Plan):
@@ -83,5 +88,5 @@ class ArchivePlan(Plan):
     def facts(self) -> list[tuple[str, str]]:
         """The binding facts, for people."""
         facts = [("Resource groups", ", ".join(self.groups)), ("Archive", self.name)]
-        facts += [("Archives kept", str(self.keeps))]
+        facts += [("Archives kept", str(self.keeps)), ("In no archive", NOT_KEPT)]
         return [*facts, ("Changed", self.change_words)] if self.kept is not None else facts

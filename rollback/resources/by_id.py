@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from azure.mgmt.web.aio import WebSiteManagementClient
 
 SITE_TYPES = frozenset({"microsoft.web/sites", "microsoft.web/sites/slots"})
+STICKY = "slotConfigNames"
+"""Which settings stay with their slot; said once, of the app."""
 SERVER_TYPE = "microsoft.dbforpostgresql/flexibleservers"
 DATABASES_OF = {"microsoft.cache/redisenterprise": ("databases", "default")}
 """A cluster of Azure Managed Redis has one database, always of this name."""
@@ -111,7 +113,8 @@ class Resources:
         """What belongs to a resource, is not listed by itself, and is configuration that matters."""
         kind = parent.type.lower()
         if kind in SITE_TYPES:
-            return [parent.child("config", "web"), parent.child("config", SETTINGS)]
+            sticky = [] if parent.parent else [parent.child("config", STICKY)]
+            return [parent.child("config", "web"), parent.child("config", SETTINGS), *sticky]
         if kind == SERVER_TYPE:
             return await self._list_of_server(parent)
         return [parent.child(*DATABASES_OF[kind])] if kind in DATABASES_OF else []

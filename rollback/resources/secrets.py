@@ -25,7 +25,7 @@ _NAME = re.compile(
 )
 _WEBHOOK_NAME = re.compile(r"^(?:serviceuri|callbackurl|httptriggerurl)$|webhookur[il]$")
 """Whoever knows such an address may post to it: part of its path is often the only secret."""
-_HARMLESS_NAME = re.compile(r"^keyvault|publickey$|(?:uri|name|id|identity|version|length|expiry|expiration|days)$")
+_HARMLESS_NAME = re.compile(r"^keyvault|publickey$|(?:uri|names?|id|identity|version|length|expiry|expiration|days)$")
 _SWITCHES = frozenset({"enabled", "disabled", "true", "false", "none", "allow", "deny", "required", "optional"})
 _SECRET_VALUE = re.compile(r"(?i)[?&](?:code|[\w-]*key)=[^&\s]|-----BEGIN [A-Z ]*PRIVATE KEY")
 """A key in an address's query, as of functions; a PEM file."""

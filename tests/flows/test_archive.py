@@ -18,7 +18,7 @@ from rollback import lease as leases
 from rollback.journal import Event
 from rollback.models import now
 from rollback.outcomes import EndState
-from rollback.resources.archive_plans import KEEP
+from rollback.resources.archive_plans import KEEP, ArchivePlan
 
 ACTION_GROUP = f"{SITE.partition('/providers/')[0]}/providers/Microsoft.Insights/actionGroups/on-call"
 STAGING = f"{SITE}/slots/staging"
@@ -33,6 +33,7 @@ async def test_every_resource_and_what_belongs_to_it_is_kept_and_nothing_is_chan
         "Microsoft.Web/sites/fundrbolt-production-api",
         "Microsoft.Web/sites/fundrbolt-production-api/slots/staging",
         "Microsoft.Web/sites/fundrbolt-production-api/config/web",
+        "Microsoft.Web/sites/fundrbolt-production-api/config/slotConfigNames",
         "Microsoft.Web/sites/fundrbolt-production-api/slots/staging/config/appsettings",
         "Microsoft.KeyVault/vaults/fundrbolt-production-kv",
         "Microsoft.DBforPostgreSQL/flexibleServers/fundrbolt-production-pg",
@@ -43,9 +44,21 @@ async def test_every_resource_and_what_belongs_to_it_is_kept_and_nothing_is_chan
     assert index["unread"] == {}
     assert all("fundrbolt-production-rg" in entry["id"] for entry in index["entries"])
     assert ("Resources", str(len(kept))) in outcome.results
+    told = things.store.get(outcome.run).plan(ArchivePlan)
+    assert told is not None
+    assert "caches' firewall rules" in dict(told.facts())["In no archive"]
     assert things.executed() == 0
     steps = things.store.get(outcome.run).journal().steps()
     assert f"{len(kept)} of {len(kept)} resources are read." in [note for step in steps for note in step.notes]
+
+
+async def test_which_settings_stay_with_their_slot_is_kept(things: Things) -> None:
+    names = {"appSettingNames": ["DATABASE_URL"], "connectionStringNames": ["main"]}
+    things.ask("PUT", f"{SITE}/config/slotConfigNames", {"properties": names})
+    await archive()
+    texts = [json.loads(text) for name, text in things.files.items() if "slotConfigNames" in name]
+    (kept,) = (each for each in texts if each["id"].startswith(f"{SITE}/"))
+    assert {name: kept["content"]["properties"][name] for name in names} == names
 
 
 async def test_what_changed_since_the_last_archive_is_named(things: Things) -> None:

@@ -47,6 +47,7 @@ def test_what_is_secret_by_its_name_is_left_out(name: str) -> None:
         ("keyVaultReferenceIdentity", "SystemAssigned"),
         ("keyVaultUri", "https://vault.vault.azure.net"),
         ("secretName", "redis-url"),
+        ("connectionStringNames", ["main"]),
         ("sshPublicKey", "ssh-ed25519 AAAA"),
         ("tokenStoreEnabled", True),
         ("adminPassword", None),
