@@ -106,6 +106,7 @@ def plan(
       rollback plan restore-database -e production --restore-point 2026-03-01T10:02:13Z
       rollback plan undo-restore-database -e production --restore 1f6c20ab
       rollback plan downgrade-database -e production --target previous
+      rollback plan clear-cache -e production --pattern 'cache:donations:*'
       rollback plan revert-resource -e production --resource /subscriptions/…/sites/fundrbolt-production-api/config/web
       rollback plan roll-back-infrastructure -e production --release v1.2.2
     """
@@ -167,6 +168,7 @@ def run(
       rollback run rerun-frontend-workflow -e production --release v1.2.2 --reason "…"
       rollback run restore-database -e production --restore-point 2026-03-01T10:02:13Z --reason "…"
       rollback run undo-restore-database -e production --restore 1f6c20ab --reason "…"
+      rollback run clear-cache -e production --pattern 'cache:*' --reason "stale pages since v1.2.3"
       rollback run downgrade-database -e production --target d95a3b1e7f08 --reason "…"
       rollback run revert-resource -e production --resource /subscriptions/… --only properties.alwaysOn --reason "…"
       rollback run archive -e production

@@ -4,7 +4,8 @@ Source: Microsoft.Resources `resources`, `providers`, and Microsoft.Authorizatio
 `azure-mgmt-resource-locks` 1). An id is read with the API version of its type that is the newest without "preview".
 """
 
-from contextlib import AsyncExitStack
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -29,6 +30,7 @@ SERVER_TYPE = "microsoft.dbforpostgresql/flexibleservers"
 DATABASES_OF = {"microsoft.cache/redisenterprise": ("databases", "default")}
 """A cluster of Azure Managed Redis has one database, always of this name."""
 READ_ONLY_LOCK = "readonly"
+WRONG_OR_GONE = "Check --resource ('rollback archives'). What was deleted comes back by roll-back-infrastructure."
 SETTLED = frozenset({"succeeded", "failed", "canceled", ""})
 """Provisioning states in which nothing goes on; what has none is settled."""
 
@@ -162,7 +164,7 @@ class Resources:
         version = api_version or await self.api_version(resource)
         if resource.type.lower().endswith("/config") and resource.parts[-1][1].lower() == SETTINGS:
             return Shown(resource, version, await self._get_settings(resource))
-        with our_errors(_describe(resource)):
+        with _missing_by_its_id(), our_errors(_describe(resource)):
             found = await self._client.resources.get_by_id(str(resource), api_version=version)
         return Shown(resource, version, cast("dict[str, JsonValue]", found.as_dict()))
 
@@ -215,7 +217,17 @@ class Resources:
         """Make sure that the credential may do the actions on it; raises `PermissionMissing` with them."""
         root = resource.root
         kind = (root.namespace, root.parts[0][0])
-        await check_granted(self._connection, _describe(resource), root.group, kind, root.parts[0][1], actions)
+        with _missing_by_its_id():
+            await check_granted(self._connection, _describe(resource), root.group, kind, root.parts[0][1], actions)
+
+
+@contextmanager
+def _missing_by_its_id() -> Generator[None]:
+    """What is not there was named by its id: the platform file says nothing of it."""
+    try:
+        yield
+    except ResourceMissing as error:
+        raise ResourceMissing(error.message, remedy=WRONG_OR_GONE) from error
 
 
 def _raise_known(resource: ResourceId, error: Any) -> None:

@@ -37,6 +37,7 @@ async def test_a_resource_that_cannot_be(things: Things, resource: str, why: str
     assert outcome.end_state is EndState.REFUSED, outcome
     assert why in outcome.headline
     assert outcome.next_steps
+    assert ("Check --resource" in outcome.next_steps[0]) == (why == "There is no")
     assert things.executed() == 0
 
 
