@@ -5,6 +5,7 @@ import json
 from pydantic import JsonValue
 
 from rollback.plans import Plan, PlannedStep, Risk
+from rollback.resources.archives import REPLACED, name_of
 from rollback.resources.diff import Difference, value_at
 from rollback.resources.ids import ResourceId
 from rollback.resources.patching import Left
@@ -21,6 +22,8 @@ HIGH_RISK = (
     "microsoft.authorization",
 )
 """Types whose configuration decides whether users are served, and who gets at their data; all below them too."""
+RESTARTING = frozenset({"microsoft.web/sites/config", "microsoft.web/sites/slots/config"})
+"""Types whose change restarts the app."""
 HARMLESS = ("tags",)
 """Top properties whose change is of medium risk with every type."""
 MOST_IN_TITLE = 3
@@ -60,17 +63,17 @@ class RevertResourcePlan(Plan):
         """What it does, in one line."""
         if self.already_there:
             where = f" in {', '.join(self.only)}" if self.only else ""
-            return f"{self.resource.short} is as in {self.then}{where}: nothing to revert"
+            return f"'{self.resource.short}' is as in {self.then}{where}: nothing to revert"
         places = [each.place for each in self.changes]
         more = f" and {len(places) - MOST_IN_TITLE} more" if len(places) > MOST_IN_TITLE else ""
-        return f"{self.resource.short} back to {self.then}: {', '.join(places[:MOST_IN_TITLE])}{more}"
+        return f"'{self.resource.short}' back to {self.then}: {', '.join(places[:MOST_IN_TITLE])}{more}"
 
     @property
     def goal(self) -> str:
         """What is true when it is done, in one line."""
         but = f", but for {len(self.left)} that cannot be patched" if self.left else ""
         what = ", ".join(self.only) or "its configuration"
-        return f"{self.resource.short} has {what} of {self.then}{but}"
+        return f"'{self.resource.short}' has {what} of {self.then}{but}"
 
     @property
     def proof(self) -> str:
@@ -99,7 +102,8 @@ class RevertResourcePlan(Plan):
             return [verifying]
         guard = "only if it is still as it is now (If-Match)" if self.has_etag else "read right before: it has no ETag"
         names = ", ".join(dict.fromkeys(".".join(each.top) for each in self.changes))
-        return [PlannedStep(title=REVERT, detail=f"one PATCH of {names}; {guard}"), verifying]
+        restarts = "; Azure restarts the app with it" if self.resource.type.lower() in RESTARTING else ""
+        return [PlannedStep(title=REVERT, detail=f"one PATCH of {names}; {guard}{restarts}"), verifying]
 
     def facts(self) -> list[tuple[str, str]]:
         """The binding facts, for people."""
@@ -113,7 +117,11 @@ class RevertResourcePlan(Plan):
 
     def afterwards(self) -> tuple[str, ...]:
         """What is left to people when it is done."""
+        undo = f"{name_of(self.made_at)}{REPLACED}"
         return (
-            "Say the same in the template: the next infrastructure deployment would otherwise bring it back.",
+            f"Changed: {'; '.join(each.words for each in self.changes)}.",
+            f"To undo it: rollback run revert-resource -e {self.environment} --resource {self.resource} "
+            f"--archive {undo} --reason '…'",
+            "Does the template say the same? If not, the next infrastructure deployment changes it again.",
             *(f"Still different: {each.words}" for each in self.left),
         )

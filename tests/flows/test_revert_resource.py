@@ -58,9 +58,15 @@ async def test_what_was_replaced_is_kept_and_brings_it_back_again(things: Things
     outcome = await revert()
     names = things.store.archives("production").all_names()
     (kept,) = [each for each in names if each.endswith(outcome.run)]
+    named = next(each.partition("--archive ")[2].split()[0] for each in outcome.next_steps if "To undo it" in each)
+    assert kept.startswith(named)
+    assert any("properties.alwaysOn: false → true" in each for each in outcome.next_steps)
+    assert any("Does the template say the same?" in each for each in outcome.next_steps)
+    assert outcome.headline.startswith("'fundrbolt-production-api/config/web'"), "reports begin with a capital letter"
+    assert any("restarts the app" in each.detail for each in things.plan(outcome).steps())
     again = await revert()
     assert again.end_state is EndState.ALREADY_THERE, "it would otherwise go back and forth"
-    undone = await revert(archive=kept)
+    undone = await revert(archive=named)
     assert undone.end_state is EndState.ROLLED_BACK, undone
     assert things.config()["alwaysOn"] is False
 
