@@ -93,14 +93,17 @@ def _check(settings: Cache, asked: Asked, pattern: str) -> None:
     _require_something_left(settings, asked, pattern)
     if pattern in asked.explicitly:
         return
-    remedy = f"Take a narrower one, or name '{pattern}' explicitly"
+    remedy = f"Take a narrower one, or name it explicitly (--explicitly '{pattern}')"
     if covers_all(pattern):
         raise PatternRefused(
             f"'{pattern}' is every key, or nearly.", remedy=f"{remedy}: what is declared is kept all the same."
         )
     for name, declared in settings.guards:
         if pattern == declared:
-            raise PatternRefused(f"'{pattern}' is one of {_WORDS[name]}.", remedy="It has to be named explicitly, too.")
+            raise PatternRefused(
+                f"'{pattern}' is one of {_WORDS[name]}.",
+                remedy=f"It has to be named explicitly, too: --explicitly '{pattern}'.",
+            )
         if overlap(pattern, declared) and not (declared in asked.explicitly and within(pattern, declared)):
             raise PatternRefused(
                 f"'{pattern}' reaches '{declared}', one of {_WORDS[name]}.",
@@ -116,7 +119,7 @@ def _require_something_left(settings: Cache, asked: Asked, pattern: str) -> None
         take_out = f"If they may go, take '{declared}' out of the platform file's [cache] protected."
         raise PatternRefused(
             f"'{pattern}' lies within '{declared}', one of {_WORDS[name]}: its keys are kept.",
-            remedy=take_out if name == "protected" else f"Name '{declared}' explicitly, exactly as it is written.",
+            remedy=take_out if name == "protected" else f"Name the whole: --explicitly '{declared}'.",
         )
 
 
@@ -130,7 +133,8 @@ _WORDS = {
 def _check_everything(settings: Cache, asked: Asked) -> None:
     missing = [each for each in (*settings.revocations, *settings.others) if each not in asked.explicitly]
     if missing:
+        named = " ".join(f"--explicitly '{each}'" for each in missing)
         raise PatternRefused(
             f"All keys are also those of {', '.join(missing)}: revoked tokens, or other applications.",
-            remedy="Name each of them explicitly, or give patterns.",
+            remedy=f"Name each of them ({named}), or give patterns.",
         )

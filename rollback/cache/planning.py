@@ -71,10 +71,13 @@ async def plan(run: Run, asked: Asked, reason: str) -> ClearCachePlan:
         noticed=_noticed(settings, counted),
         counted=counted.words,
         seconds=FLUSH_SECONDS if decided.everything else FLUSH_SECONDS + most / settings.keys_a_second,
-        rate="whatever their number"
-        if decided.everything
-        else f"{settings.keys_a_second:,.0f} keys/s a primary, by the platform file",
+        rate="whatever their number" if decided.everything else _rate(settings),
     )
+
+
+def _rate(settings: Cache) -> str:
+    by = "by the platform file" if "keys_a_second" in settings.model_fields_set else "by default"
+    return f"{settings.keys_a_second:,.0f} keys/s a primary, {by}"
 
 
 def choice_of(plan: ClearCachePlan | Decided) -> Choice:

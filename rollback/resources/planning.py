@@ -6,7 +6,7 @@ from rollback.context import Run
 from rollback.errors import NothingToPatch, OperationInProgress, ResourceIdInvalid, ResourceLocked
 from rollback.permissions import READ_PERMISSIONS
 from rollback.resources import earlier
-from rollback.resources.by_id import Resources
+from rollback.resources.by_id import STICKY, Resources
 from rollback.resources.choosing import Chooser, Compared
 from rollback.resources.diff import Difference
 from rollback.resources.earlier import Earlier
@@ -23,6 +23,12 @@ UNPATCHABLE = {
     "else there is comes back with --only PATH.",
 }
 """Why a difference is not sent, and what to do instead."""
+
+PUT_WHOLE = {
+    SETTINGS: ("App settings are", ", secrets included"),
+    STICKY.lower(): ("The list of sticky settings is", ""),
+}
+"""Configurations of a site that Azure has no PATCH for."""
 
 
 class RevertPlanner:
@@ -94,10 +100,11 @@ class RevertPlanner:
         return await (chooser.named(archive) if archive else chooser.newest())
 
     def _require_patchable(self, changes: list[Difference], left: list[Left]) -> None:
-        last = self._resource.parts[-1]
-        if changes and (last[0].lower(), last[1].lower()) == ("config", SETTINGS):
+        kind, name = self._resource.parts[-1]
+        if changes and kind.lower() == "config" and name.lower() in PUT_WHOLE:
+            what, with_it = PUT_WHOLE[name.lower()]
             raise NothingToPatch(
-                f"App settings are only replaced as a whole, secrets included: {_list(changes)}.",
+                f"{what} only replaced as a whole{with_it}: {_list(changes)}.",
                 remedy="Set the named ones: az webapp config appsettings set; or roll-back-infrastructure.",
             )
         for why, remedy in UNPATCHABLE.items():

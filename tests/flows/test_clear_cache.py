@@ -122,7 +122,7 @@ async def test_a_pattern_whose_keys_are_all_kept_is_not_called_gone(books: Books
 async def test_a_part_of_a_list_of_revoked_tokens_goes_where_the_list_is_named(books: Books) -> None:
     refused = await clear(patterns=("jwt_blacklist:?*",), dry_run=True)
     assert refused.end_state is EndState.REFUSED, refused
-    assert "Name 'jwt_blacklist:*' explicitly" in " ".join(refused.next_steps)
+    assert "--explicitly 'jwt_blacklist:*'" in " ".join(refused.next_steps)
     outcome = await clear(patterns=("jwt_blacklist:?*",), explicitly=("jwt_blacklist:*",), dry_run=True)
     plan = books.plan(outcome)
     assert (plan.risk, plan.needs_person, plan.counts[0].number) == ("high", True, REVOKED)

@@ -147,6 +147,18 @@ async def test_app_settings_and_what_is_decided_once(things: Things) -> None:
     assert things.executed() == 0
 
 
+async def test_which_settings_are_sticky(things: Things) -> None:
+    await archive()
+    sticky = f"{SITE}/config/slotConfigNames"
+    known = things.ask("GET", sticky)["properties"]
+    things.ask("PUT", sticky, {"properties": known | {"appSettingNames": ["LOG_LEVEL"]}})
+    things.begin()
+    outcome = await revert(resource=sticky)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "The list of sticky settings is only replaced as a whole: properties.appSettingNames" in outcome.headline
+    assert things.executed() == 0
+
+
 async def put_rule(things: Things, address: str) -> None:
     """A rule of the database server's firewall; on return it is as it was put."""
     things.ask("PUT", RULE, {"properties": {"startIpAddress": "203.0.113.1", "endIpAddress": address}}, PG_VERSION)
