@@ -134,6 +134,8 @@ class Caches:
         """Put so many keys `prefix` and a number into a running cache, quickly, past the front."""
         (node, *others) = self.nodes(cache)
         if not others:
+            # The server counts no changes for it.
+            self._begin.pop(cache.name, None)
             # It leaves out the colon's own: the name that it makes is the prefix, a colon, and the number.
             await node.run("DEBUG", "POPULATE", keys, prefix.removesuffix(":"))
             return
