@@ -94,6 +94,11 @@ async def check_still_holds(run: Run, made: ClearCachePlan) -> Topology:
     if (account.host, account.port) != (made.host, made.port):
         raise PlanIsStale(f"Cache '{made.cache}' is at {account.host}:{account.port} now.", remedy="Plan again.")
     settings = run.settings.cache(made.environment)
+    if settings.redis_database != made.redis_database:
+        raise PlanIsStale(
+            f"The plan is of database {made.redis_database}; redis_database is {settings.redis_database} now.",
+            remedy="Plan again.",
+        )
     return await patiently(settings.away_seconds, lambda: _check_keys(run, made, settings))
 
 

@@ -53,7 +53,8 @@ async def verify_keys(run: Run, plan: ClearCachePlan, clearing: Clearing | None)
     fresh = sum(seen.new.values())
     told = ", ".join(f"{keys:,} of {pattern}" for pattern, keys in seen.new.items())
     run.results.append(("New keys since", f"{fresh:,}" + (f": {told}" if told else "")))
-    run.evidence.append(f"no key is left that was there at {began:%H:%M:%S} UTC, by another look at every key")
+    since = f"{began:%H:%M:%S} UTC"
+    run.evidence.append(f"no key is left that was there at {since}{plan.but_kept}, by another look at every key")
     if fresh:
         how = f"; none of the {seen.asked:,} that the server told of was idle for longer" if seen.asked else ""
         run.evidence.append(f"{fresh:,} keys are new since then, as users come back{how}")

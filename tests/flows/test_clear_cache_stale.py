@@ -161,6 +161,19 @@ async def test_a_cache_that_is_at_another_address_by_now_is_left_alone(books: Bo
     assert books.keys(environment="staging") == ALL
 
 
+async def test_another_database_than_the_plans_is_left_alone(books: Books, tmp_path: Path) -> None:
+    await asyncio.to_thread(run_killed_at, Event.STEP_FINISHED, "Approval", clear_cache)
+    use_another_database()
+    file = tmp_path / "fundrbolt.toml"
+    content = file.read_text(encoding="utf-8")
+    file.write_text(content.replace('kind = "redis"', 'redis_database = 1\nkind = "redis"'), encoding="utf-8")
+    outcome = await clear(resume=Store(books.state).latest(1)[0].header.run)
+    assert outcome.end_state is EndState.REFUSED, outcome
+    assert "The plan is of database 0; redis_database is 1 now." in outcome.headline
+    with connected(1) as client:
+        assert client.dbsize() == 1
+
+
 @LATER
 async def test_a_plan_of_all_keys_is_refused_where_others_are_among_them(
     books: Books, act: Callable[[], None], why: str
