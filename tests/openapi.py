@@ -34,20 +34,22 @@ NEEDED = (
     "resources/resource-manager/Microsoft.Resources/stable/2022-12-01/subscriptions.json",
 )
 OLDER = "the files at hand are older than the API's version that clients ask for"
-PROJECTED = "App Service sends the kind of identity, where the files have an object"
+KIND_ONLY = "App Service sends the kind of identity, where the files have an object"
 KNOWN = {
     ("Subscriptions_List", "response/"): "Azure leaves nextLink out of the last page, too, though it is required",
-    ("WebApps_GetAppSettingKeyVaultReference", "response/properties/identityType"): PROJECTED,
-    ("WebApps_GetAppSettingKeyVaultReferenceSlot", "response/properties/identityType"): PROJECTED,
-    ("WebApps_GetAppSettingsKeyVaultReferences", "response/value/*/properties/identityType"): PROJECTED,
-    ("WebApps_GetAppSettingsKeyVaultReferencesSlot", "response/value/*/properties/identityType"): PROJECTED,
+    ("WebApps_GetAppSettingKeyVaultReference", "response/properties/identityType"): KIND_ONLY,
+    ("WebApps_GetAppSettingKeyVaultReferenceSlot", "response/properties/identityType"): KIND_ONLY,
+    ("WebApps_GetAppSettingsKeyVaultReferences", "response/value/*/properties/identityType"): KIND_ONLY,
+    ("WebApps_GetAppSettingsKeyVaultReferencesSlot", "response/value/*/properties/identityType"): KIND_ONLY,
     ("WebApps_SwapSlotSlot", "request/"): "Azure takes a swap without preserveVnet, too, though it is required",
     ("Backups_Get", "response/properties/backupType"): OLDER,
     ("Configurations_ListByServer", "response/value/*/properties/dataType"): OLDER,
     ("Servers_Create", "request/properties/version"): OLDER,
     ("Servers_Get", "response/properties/state"): OLDER,
     ("Servers_Get", "response/properties/version"): OLDER,
+    ("Servers_List", "response/value/*/properties/state"): OLDER,
     ("Servers_List", "response/value/*/properties/version"): OLDER,
+    ("Servers_ListByResourceGroup", "response/value/*/properties/state"): OLDER,
     ("Servers_ListByResourceGroup", "response/value/*/properties/version"): OLDER,
     ("Databases_Get", "response/properties/collation"): "the PostgreSQL that the sandbox starts has no other locale",
     ("Databases_ListByServer", "response/value/*/properties/collation"): "the same",

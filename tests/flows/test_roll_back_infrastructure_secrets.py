@@ -17,6 +17,8 @@ PHRASE = "correct horse battery staple"
 BUS_KEY = "c2VjcmV0c2VjcmV0c2VjcmV0MTIz="
 BUS = f"Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=root;SharedAccessKey={BUS_KEY}"
 REFERENCE = "@Microsoft.KeyVault(SecretUri=https://fundrbolt-production-kv.vault.azure.net/secrets/session-secret)"
+DATABASE = "@Microsoft.KeyVault(SecretUri=https://fundrbolt-production-kv.vault.azure.net/secrets/database-url)"
+"""Without it the template would be refused."""
 SECRETS = (STRIPE, PHRASE, BUS_KEY)
 
 
@@ -51,7 +53,14 @@ async def rows(infrastructure: Infrastructure, resource: dict[str, Any]) -> dict
 async def test_an_app_setting_is_black_whatever_it_is_called_unless_it_refers_to_a_vault(
     infrastructure: Infrastructure,
 ) -> None:
-    settings = {"Stripe": STRIPE, "ServiceBus": BUS, "motto": PHRASE, "Session": REFERENCE, "Pool": "8"}
+    settings = {
+        "Stripe": STRIPE,
+        "ServiceBus": BUS,
+        "motto": PHRASE,
+        "Session": REFERENCE,
+        "Pool": "8",
+        "DATABASE_URL": DATABASE,
+    }
     told = await rows(infrastructure, config("appsettings", settings))
     assert told["properties.Stripe"] == told["properties.ServiceBus"] == told["properties.motto"] == ("", BLACK)
     assert told["properties.Session"] == ("", REFERENCE)
@@ -71,7 +80,7 @@ async def test_what_a_site_has_of_both_in_its_own_configuration_is_black_too(inf
         "location": "eastus",
         "properties": {
             "siteConfig": {
-                "appSettings": [{"name": "motto", "value": PHRASE}],
+                "appSettings": [{"name": "motto", "value": PHRASE}, {"name": "DATABASE_URL", "value": DATABASE}],
                 "connectionStrings": [{"name": "Bus", "type": "Custom", "connectionString": BUS}],
             }
         },
